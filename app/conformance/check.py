@@ -50,8 +50,12 @@ class Check:
 
     @property
     def behaviour(self) -> str:
-        """Return the expected behaviour: the first paragraph of the check function's docstring."""
-        return " ".join((inspect.getdoc(self.run) or "").split("\n\n")[0].split())
+        """Return the expected behaviour, as the docstring of the check function states it.
+
+        ``Check that a list is sorted.`` becomes ``A list is sorted.``
+        """
+        behaviour = (inspect.getdoc(self.run) or "").split("\n")[0].removeprefix("Check that ")
+        return behaviour[:1].upper() + behaviour[1:]
 
     def get_group_for_profile(self, profile: str) -> str | None:
         """Return the group that lists this check in reports for an API profile, or None.
@@ -87,7 +91,7 @@ def check(  # noqa: PLR0913  the columns of a table of checks
     also: tuple[str, ...] = (),
     writes: bool = False,
 ) -> Callable[[CheckFunction], CheckFunction]:
-    """Register the decorated function as a check; its docstring states the expected behaviour.
+    """Register the decorated function as a check; its docstring says what must be true.
 
     ``group`` is the section of the report, and ``source`` the document that defines the behaviour.
     ``on`` lists the API profiles whose documents define the behaviour; ``also`` lists profiles

@@ -40,25 +40,25 @@ DEFINED = (*PLATFORM, *STANDARD)
 
 @check("reading", "document", f"{ENDPOINTS}; vendor's OpenAPI")
 def check_get_document(server: ServerUnderTest) -> str:
-    """GET /CFDocuments/{id} returns the document with its required fields."""
+    """Check that GET /CFDocuments/{id} returns the document with its required fields."""
     return _check_entity(server, "CFDocuments", server.existing.sample_document)
 
 
 @check("reading", "item", f"{ENDPOINTS}; vendor's OpenAPI")
 def check_get_item(server: ServerUnderTest) -> str:
-    """GET /CFItems/{id} returns the item with its required fields."""
+    """Check that GET /CFItems/{id} returns the item with its required fields."""
     return _check_entity(server, "CFItems", server.existing.sample_item)
 
 
 @check("reading", "association", f"{ENDPOINTS}; vendor's OpenAPI")
 def check_get_association(server: ServerUnderTest) -> str:
-    """GET /CFAssociations/{id} returns the association with its required fields."""
+    """Check that GET /CFAssociations/{id} returns the association with its required fields."""
     return _check_entity(server, "CFAssociations", server.existing.sample_association)
 
 
 @check("reading", "item-associations", ITEM_ASSOCIATIONS, on=DEFINED, also=SDK)
 def check_item_associations(server: ServerUnderTest) -> str:
-    """GET /CFItemAssociations/{item} returns the item and all of its associations."""
+    """Check that GET /CFItemAssociations/{item} returns the item and all of its associations."""
     association, item = server.existing.sample_association_and_origin
     identifier = get_identifier(item)
     body = read_json(server.get(build_entity_path("CFItemAssociations", identifier)))
@@ -107,7 +107,7 @@ def _add_definition_check(id_: str, collection: str, source: str) -> None:
         return check_response(server, collection, server.existing.find_definition(collection))
 
     result = "requested entity, then its children" if is_set else "entity with its required fields"
-    check_definition.__doc__ = f"GET /{collection}/{{id}} returns the {result}."
+    check_definition.__doc__ = f"Check that GET /{collection}/{{id}} returns the {result}."
     check("reading", id_, source, on=DEFINED, also=SDK)(check_definition)
 
 
@@ -124,7 +124,7 @@ for _row in (
 
 @check("reading", "same-as-listed", "binding, getAllCFDocuments and getCFDocument")
 def check_list_matches_get(server: ServerUnderTest) -> str:
-    """A field of a document has the same value in a list as in GET /CFDocuments/{id}."""
+    """Check that a field of a document has the same value in a list as in GET /CFDocuments/{id}."""
     listed = server.existing.sample_document
     single = server.get_entity("CFDocuments", get_identifier(listed))
     unequal = [name for name, value in listed.items() if single.get(name) != value]
@@ -134,7 +134,7 @@ def check_list_matches_get(server: ServerUnderTest) -> str:
 
 @check("reading", "bare", "binding, section 6.1", on=DEFINED)
 def check_entity_is_not_wrapped(server: ServerUnderTest) -> str:
-    """A single entity is not wrapped in an object keyed by its class name."""
+    """Check that a single entity is not wrapped in an object keyed by its class name."""
     path = build_entity_path("CFDocuments", get_identifier(server.existing.sample_document))
     body = read_json(server.get(path))
     expect("CFDocument" not in body, "it is wrapped in CFDocument")
@@ -144,7 +144,7 @@ def check_entity_is_not_wrapped(server: ServerUnderTest) -> str:
 
 @check("reading", "wrapped", "vendor's OpenAPI", on=SDK)
 def check_entity_is_wrapped(server: ServerUnderTest) -> str:
-    """A single entity is wrapped under its class name: {"CFDocument": {…}}."""
+    """Check that a single entity is wrapped under its class name: {"CFDocument": {…}}."""
     path = build_entity_path("CFDocuments", get_identifier(server.existing.sample_document))
     body = read_json(server.get(path))
     expect(isinstance(body.get("CFDocument"), dict), f"it starts {format_excerpt(body)}")
@@ -153,13 +153,13 @@ def check_entity_is_wrapped(server: ServerUnderTest) -> str:
 
 @check("reading", "identifiers", "guide, Create a document; vendor's OpenAPI; binding")
 def check_identifier_field(server: ServerUnderTest) -> str:
-    """Every entity and link has the profile's identifier field: identifier or sourcedId."""
+    """Check that every entity and link has the profile's ID field: identifier or sourcedId."""
     return _expect_fields_are_equal(server, (server.profile.id_key,))
 
 
 @check("reading", "keywords", "vendor's OpenAPI; binding, CFItem")
 def check_keywords_uri(server: ServerUnderTest) -> str:
-    """The conceptKeywordsURI of an item is a single link, not a list of links."""
+    """Check that the conceptKeywordsURI of an item is a single link, not a list of links."""
     for package in server.existing.iter_packages_with_items():
         for item in package["CFItems"]:
             if (value := item.get("conceptKeywordsURI")) is not None:
@@ -170,7 +170,7 @@ def check_keywords_uri(server: ServerUnderTest) -> str:
 
 @check("reading", "no-nulls", "implementation guide, null values", on=STANDARD, also=VENDOR)
 def check_no_nulls(server: ServerUnderTest) -> str:
-    """A field without a value is left out, never null."""
+    """Check that a field without a value is left out, never null."""
     document = server.get_entity("CFDocuments", get_identifier(server.existing.sample_document))
     for path, node in walk_objects([document, server.existing.sample_package]):
         nulls = [name for name, value in node.items() if value is None]
@@ -180,7 +180,7 @@ def check_no_nulls(server: ServerUnderTest) -> str:
 
 @check("reading", "content-type", "binding, section 2")
 def check_content_type(server: ServerUnderTest) -> str:
-    """Responses have the content type application/json."""
+    """Check that responses have the content type application/json."""
     value = server.get("/CFDocuments").headers.get("Content-Type", "")
     is_json = value.split(";")[0].strip().lower() == "application/json"
     expect(is_json, f"Content-Type is {value!r}")
@@ -189,7 +189,7 @@ def check_content_type(server: ServerUnderTest) -> str:
 
 @check("reading", "entity-fields", "vendor's OpenAPI, fields", on=SDK, also=PLATFORM)
 def check_entity_fields(server: ServerUnderTest) -> str:
-    """With the `fields` parameter, a single entity contains exactly the requested fields."""
+    """Check that with the `fields` parameter, an entity contains exactly the requested fields."""
     identifier = get_identifier(server.existing.sample_document)
     document = server.get_entity("CFDocuments", identifier, fields="title")
     expect("title" in document, f"requested only title, got {', '.join(document)}")
@@ -200,13 +200,13 @@ def check_entity_fields(server: ServerUnderTest) -> str:
 
 @check("reading", "both-identifiers", SILENT, on=(), also=VENDOR)
 def check_identifier_equals_sourced_id(server: ServerUnderTest) -> str:
-    """In every entity and link, identifier and sourcedId are equal."""
+    """Check that in every entity and link, identifier and sourcedId are equal."""
     return _expect_fields_are_equal(server, ("identifier", "sourcedId"))
 
 
 @check("reading", "lists-present", SILENT, on=(), also=SDK)
 def check_empty_lists(server: ServerUnderTest) -> str:
-    """An item contains its keyword, subject and education level lists even if they are empty."""
+    """Check that an item has its keyword, subject and education level lists even if empty."""
     item = server.get_entity("CFItems", get_identifier(server.existing.sample_item))
     missing = [name for name in ITEM_LISTS if not isinstance(item.get(name), list)]
     expect(not missing, f"not a list: {', '.join(missing)}")
@@ -215,7 +215,7 @@ def check_empty_lists(server: ServerUnderTest) -> str:
 
 @check("reading", "head", "RFC 9110, section 9.3.2")
 def check_head(server: ServerUnderTest) -> str:
-    """HEAD returns the headers of GET without a body, and the connection stays usable."""
+    """Check that HEAD returns the headers of GET without a body; the connection stays usable."""
     _compare_head_with_get(server, "/CFDocuments?limit=1")
     document = server.existing.sample_document
     _compare_head_with_get(server, build_entity_path("CFDocuments", get_identifier(document)))

@@ -41,39 +41,39 @@ CODED = (*SDK, *STANDARD)
 
 @check("errors", "unknown", "vendor's OpenAPI; binding, section 6")
 def check_unknown_identifier(server: ServerUnderTest) -> str:
-    """GET with an unknown identifier returns 404."""
+    """Check that GET with an unknown identifier returns 404."""
     return _expect_unknown(server, COLLECTIONS)
 
 
 @check("errors", "unknown-set", "binding, section 6", on=(*PLATFORM, *STANDARD), also=SDK)
 def check_unknown_definition(server: ServerUnderTest) -> str:
-    """GET with the identifier of an unknown subject, concept, item type or rubric returns 404."""
+    """Check that GET of an unknown subject, concept, item type or rubric returns 404."""
     return _expect_unknown(server, SET_COLLECTIONS)
 
 
 @check("errors", "error-body", STATUS_INFO, on=CODED, also=PLATFORM)
 def check_error_body(server: ServerUnderTest) -> str:
-    """An error is JSON with imsx_codeMajor, imsx_severity, imsx_description and imsx_codeMinor."""
+    """Check that an error has imsx_codeMajor, imsx_codeMinor, imsx_severity, imsx_description."""
     info = _read_status_info(server, _get_unknown(server, "CFDocuments"))
     return f"{info['imsx_codeMajor']}, {info['imsx_severity']}"
 
 
 @check("errors", "minor-unknown", STATUS_INFO, on=CODED, also=PLATFORM)
 def check_minor_code_of_unknown_identifier(server: ServerUnderTest) -> str:
-    """The imsx_codeMinor of a 404 response for an unknown identifier is unknownobject."""
+    """Check that for an unknown identifier, the imsx_codeMinor of the 404 is unknownobject."""
     return _expect_minor_code(server, _get_unknown(server, "CFDocuments"), "unknownobject")
 
 
 @check("errors", "minor-unauthorised", STATUS_INFO, on=CODED, also=PLATFORM)
 def check_minor_code_of_invalid_token(server: ServerUnderTest) -> str:
-    """The imsx_codeMinor of a 401 response is unauthorised_request or unauthorisedrequest."""
+    """Check that the imsx_codeMinor of a 401 is unauthorised_request or unauthorisedrequest."""
     response = send_unauthenticated_request(server, INVALID_TOKEN)
     return _expect_minor_code(server, response, server.profile.unauthorized_code)
 
 
 @check("errors", "malformed", "binding, section 6", on=STANDARD)
 def check_malformed_identifier(server: ServerUnderTest) -> str:
-    """GET with an identifier that is not a UUID returns 404 and invalid_uuid or unknownobject."""
+    """Check that GET with a malformed UUID returns 404 and invalid_uuid or unknownobject."""
     response = server.get(build_entity_path("CFDocuments", "no-uuid"))
     expect_status(response, 404)
     return _expect_minor_code(server, response, server.profile.malformed_code, "unknownobject")
@@ -81,7 +81,7 @@ def check_malformed_identifier(server: ServerUnderTest) -> str:
 
 @check("errors", "unknown-route", SILENT, on=(), also=ALL)
 def check_unknown_route(server: ServerUnderTest) -> str:
-    """An unknown path returns 404 and an error body."""
+    """Check that an unknown path returns 404 and an error body."""
     response = server.get("/CFNothing")
     expect_status(response, 404)
     _read_status_info(server, response)
@@ -90,7 +90,7 @@ def check_unknown_route(server: ServerUnderTest) -> str:
 
 @check("errors", "wrong-method", SILENT, on=(), also=ALL)
 def check_unsupported_method(server: ServerUnderTest) -> str:
-    """A request with a method that its path does not support returns 405 and an error body."""
+    """Check that a method that the path does not support returns 405 and an error body."""
     response = server.request("PATCH", build_entity_path("CFItems", str(uuid.uuid4())))
     expect_status(response, 405)
     _read_status_info(server, response)
@@ -99,7 +99,7 @@ def check_unsupported_method(server: ServerUnderTest) -> str:
 
 @check("errors", "bad-parameters", SILENT, on=(), also=ALL)
 def check_invalid_parameters(server: ServerUnderTest) -> str:
-    """An invalid limit, offset, sort, orderBy, filter or fields parameter returns 400."""
+    """Check that an invalid limit, offset, sort, orderBy, filter or fields value returns 400."""
     for name, value in INVALID_PARAMETERS.items():
         response = server.get("/CFDocuments", **{name: value})
         is_refused = response.status_code == httpx.codes.BAD_REQUEST
@@ -109,7 +109,7 @@ def check_invalid_parameters(server: ServerUnderTest) -> str:
 
 @check("errors", "request-id", SILENT, on=(), also=ALL)
 def check_request_id(server: ServerUnderTest) -> str:
-    """A response echoes the X-Request-ID header of its request."""
+    """Check that a response echoes the X-Request-ID header of its request."""
     response = server.request("GET", "/CFDocuments", headers={"X-Request-ID": REQUEST_ID})
     value = response.headers.get("X-Request-ID")
     expect(value == REQUEST_ID, f"sent {REQUEST_ID}, got {value!r}")
@@ -118,7 +118,7 @@ def check_request_id(server: ServerUnderTest) -> str:
 
 @check("errors", "trailing-slash", SILENT, on=(), also=VENDOR)
 def check_trailing_slash(server: ServerUnderTest) -> str:
-    """A path with a trailing slash returns the response of the path without it, not a redirect."""
+    """Check that a trailing slash in a path is ignored, without a redirect."""
     response = server.get("/CFDocuments/")
     expect_status(response, 200)
     expect(not response.history, "it is redirected")
@@ -127,7 +127,7 @@ def check_trailing_slash(server: ServerUnderTest) -> str:
 
 @check("errors", "allow", "RFC 9110, section 15.5.6")
 def check_allow_header(server: ServerUnderTest) -> str:
-    """A 405 response lists every method of its path in the Allow header."""
+    """Check that a 405 response lists every method of its path in the Allow header."""
     identifier = str(uuid.uuid4())
     paths = [build_entity_path(collection, identifier) for collection in ("CFItems", "CFPackages")]
     allowed_methods = []

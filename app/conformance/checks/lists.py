@@ -25,25 +25,25 @@ FILTERS = "vendor's list conventions; binding, section 3.3"
 
 @check("lists", "list-documents", "guide, API Endpoints; binding, getAllCFDocuments")
 def check_list_documents(server: ServerUnderTest) -> str:
-    """GET /CFDocuments returns a list of documents under the key CFDocuments."""
+    """Check that GET /CFDocuments returns a list of documents under the key CFDocuments."""
     return _check_list(server, "CFDocuments")
 
 
 @check("lists", "list-items", "vendor's OpenAPI, CFItems", on=SDK, also=PLATFORM)
 def check_list_items(server: ServerUnderTest) -> str:
-    """GET /CFItems returns a list of items under the key CFItems."""
+    """Check that GET /CFItems returns a list of items under the key CFItems."""
     return _check_list(server, "CFItems")
 
 
 @check("lists", "list-subjects", "guide, List all subjects", on=PLATFORM, also=SDK)
 def check_list_subjects(server: ServerUnderTest) -> str:
-    """GET /CFSubjects returns a list of subjects under the key CFSubjects."""
+    """Check that GET /CFSubjects returns a list of subjects under the key CFSubjects."""
     return _check_list(server, "CFSubjects")
 
 
 @check("lists", "list-valid", "guide, Create a document; binding, CFDocument")
 def check_listed_documents_valid(server: ServerUnderTest) -> str:
-    """Every document in a list has all required fields, and every field has the right type."""
+    """Check that listed documents have all required fields, and each field has the right type."""
     for document in server.existing.documents:
         expect_valid(server.profile, "CFDocument", document)
     return f"{len(server.existing.documents)} documents"
@@ -51,7 +51,7 @@ def check_listed_documents_valid(server: ServerUnderTest) -> str:
 
 @check("lists", "list-paging", "guide, List all subjects", on=PLATFORM)
 def check_paging_fields(server: ServerUnderTest) -> str:
-    """A list response contains the integers total, limit and offset alongside its entities."""
+    """Check that a list contains the integers total, limit and offset alongside its entities."""
     for collection in ("CFDocuments", "CFSubjects"):
         body = server.get_page(collection, limit=3, offset=1).body
         values = {name: body.get(name) for name in ("total", "limit", "offset")}
@@ -64,7 +64,7 @@ def check_paging_fields(server: ServerUnderTest) -> str:
 
 @check("lists", "list-total", "binding, section 3.1", on=STANDARD, also=VENDOR)
 def check_total_header(server: ServerUnderTest) -> str:
-    """The X-Total-Count header states the total number of entities."""
+    """Check that the X-Total-Count header states the total number of entities."""
     value = server.get_page("CFDocuments", limit=1).response.headers.get("X-Total-Count")
     expect(value is not None, "no X-Total-Count header")
     expect(str(value).isdigit(), f"X-Total-Count is {value!r}")
@@ -73,7 +73,7 @@ def check_total_header(server: ServerUnderTest) -> str:
 
 @check("lists", "list-link", "binding, section 3.1", on=STANDARD, also=VENDOR)
 def check_next_link(server: ServerUnderTest) -> str:
-    """If there is another page, a Link header with rel="next" points to it."""
+    """Check that if there is another page, a Link header with rel="next" points to it."""
     page = server.get_page("CFDocuments", limit=1)
     if (page.total or 0) <= 1:
         raise CheckSkipped("needs a list of more than one document that states its total")
@@ -85,7 +85,7 @@ def check_next_link(server: ServerUnderTest) -> str:
 
 @check("lists", "list-default-limit", CONVENTIONS)
 def check_default_limit(server: ServerUnderTest) -> str:
-    """Without the `limit` parameter, a list returns at most the default number of entities."""
+    """Check that without `limit`, a list returns at most the default number of entities."""
     page = server.get_page("CFDocuments")
     limit, total = server.profile.default_limit, page.total
     count = len(page.entities)
@@ -97,7 +97,7 @@ def check_default_limit(server: ServerUnderTest) -> str:
 
 @check("lists", "list-largest-limit", "vendor's list conventions", on=VENDOR)
 def check_max_limit(server: ServerUnderTest) -> str:
-    """The largest documented value of the `limit` parameter is accepted."""
+    """Check that the largest documented value of the `limit` parameter is accepted."""
     limit = server.profile.max_limit
     expect_status(server.get("/CFDocuments", limit=limit, fields=server.profile.id_key), 200)
     return f"limit={limit}"
@@ -105,7 +105,7 @@ def check_max_limit(server: ServerUnderTest) -> str:
 
 @check("lists", "list-limit", CONVENTIONS)
 def check_limit_parameter(server: ServerUnderTest) -> str:
-    """A list returns at most as many entities as the `limit` parameter allows."""
+    """Check that a list returns at most as many entities as the `limit` parameter allows."""
     server.existing.require_documents(1)
     count = len(server.get_page("CFDocuments", limit=1).entities)
     expect(count == 1, f"{count} documents with limit=1")
@@ -114,7 +114,7 @@ def check_limit_parameter(server: ServerUnderTest) -> str:
 
 @check("lists", "list-offset", CONVENTIONS)
 def check_offset_parameter(server: ServerUnderTest) -> str:
-    """A list skips the number of entities given by the `offset` parameter."""
+    """Check that a list skips the number of entities given by the `offset` parameter."""
     server.existing.require_documents(2)
     both = get_identifiers(server.get_page("CFDocuments", limit=2).entities)
     second = get_identifiers(server.get_page("CFDocuments", limit=1, offset=1).entities)
@@ -124,7 +124,7 @@ def check_offset_parameter(server: ServerUnderTest) -> str:
 
 @check("lists", "list-each-once", CONVENTIONS)
 def check_stable_pages(server: ServerUnderTest) -> str:
-    """Paging through a list returns each entity once, and always in the same order."""
+    """Check that paging through a list returns each entity once, and always in the same order."""
     first, first_total = _read_pages(server)
     second, second_total = _read_pages(server)
     expect(len(set(first)) == len(first), f"a document is on two pages: {first}")
@@ -135,7 +135,7 @@ def check_stable_pages(server: ServerUnderTest) -> str:
 
 @check("lists", "sort", "vendor's list conventions; binding, section 3.2")
 def check_sort(server: ServerUnderTest) -> str:
-    """The `sort` and `orderBy` parameters sort a list by a field in the given direction."""
+    """Check that the parameters `sort` and `orderBy` sort a list by a field in a direction."""
     server.existing.require_documents(2)
     field = "lastChangeDateTime"
     ascending = _change_times(server.get_page("CFDocuments", sort=field, orderBy="asc"))
@@ -153,21 +153,21 @@ def check_sort(server: ServerUnderTest) -> str:
 
 @check("lists", "filter-equals", FILTERS)
 def check_filter_equals(server: ServerUnderTest) -> str:
-    """filter=title='…' returns exactly the documents with that title."""
+    """Check that the filter title='…' returns exactly the documents with that title."""
     title = _title(server)
     return _expect_filter_by_title(server, f"title={quote_filter_value(title)}", title)
 
 
 @check("lists", "filter-case", FILTERS)
 def check_filter_ignores_case(server: ServerUnderTest) -> str:
-    """A filter compares strings case-insensitively."""
+    """Check that a filter compares strings case-insensitively."""
     title = _title(server)
     return _expect_filter_by_title(server, f"title={quote_filter_value(title.swapcase())}", title)
 
 
 @check("lists", "filter-contains", FILTERS)
 def check_filter_contains(server: ServerUnderTest) -> str:
-    """filter=title~'…' returns the documents whose title contains that string."""
+    """Check that the filter title~'…' returns documents whose title contains that string."""
     word = max(_title(server).split(), key=len)
     for document in _filter_documents(server, f"title~{quote_filter_value(word)}"):
         has_word = word.lower() in str(document.get("title")).lower()
@@ -177,7 +177,7 @@ def check_filter_contains(server: ServerUnderTest) -> str:
 
 @check("lists", "filter-differs", FILTERS)
 def check_filter_not_equal(server: ServerUnderTest) -> str:
-    """filter=title!='…' returns the documents with any other title."""
+    """Check that the filter title!='…' returns the documents with any other title."""
     title = _title(server)
     if all(_has_title(document, title) for document in server.existing.documents):
         raise CheckSkipped("all documents on the first page have the same title")
@@ -190,7 +190,7 @@ def check_filter_not_equal(server: ServerUnderTest) -> str:
 
 @check("lists", "filter-or", FILTERS)
 def check_or_filter(server: ServerUnderTest) -> str:
-    """A filter can combine two predicates with OR."""
+    """Check that a filter can combine two predicates with OR."""
     title = _title(server)
     condition = f"title={quote_filter_value(title)} OR title='no document has this title'"
     return _expect_filter_by_title(server, condition, title)
@@ -198,7 +198,7 @@ def check_or_filter(server: ServerUnderTest) -> str:
 
 @check("lists", "filter-and", FILTERS)
 def check_and_filter(server: ServerUnderTest) -> str:
-    """A filter can combine two predicates with AND."""
+    """Check that a filter can combine two predicates with AND."""
     title = _title(server)
     creator = quote_filter_value(str(server.existing.sample_document.get("creator")))
     condition = f"title={quote_filter_value(title)} AND creator={creator}"
@@ -207,7 +207,7 @@ def check_and_filter(server: ServerUnderTest) -> str:
 
 @check("lists", "filter-in", "vendor's OpenAPI, filtering", on=SDK)
 def check_filter_in(server: ServerUnderTest) -> str:
-    """filter=sourcedId@'…,…' returns the documents with one of the listed values."""
+    """Check that the filter sourcedId@'…,…' returns documents with one of these values."""
     expected = get_identifiers(server.existing.documents)[:2]
     condition = f"sourcedId@{quote_filter_value(','.join(expected))}"
     returned = get_identifiers(_filter_documents(server, condition, contains_sample=False))
@@ -217,7 +217,7 @@ def check_filter_in(server: ServerUnderTest) -> str:
 
 @check("lists", "filter-shown", SILENT, on=(), also=ALL)
 def check_filter_by_string_fields(server: ServerUnderTest) -> str:
-    """Filtering a list by any string field of an entity or its links returns that entity."""
+    """Check that a filter by any string field of an entity or its links returns that entity."""
     pair = (server.existing.sample_document, server.existing.documents[-1])
     samples = {get_identifier(document): document for document in pair}
     entities = [("CFDocuments", document) for document in samples.values()]
@@ -261,7 +261,7 @@ def _expect_page_contains(page: ListPage, entity: Body, condition: str) -> None:
 
 @check("lists", "fields", "vendor's list conventions; binding, section 3.4")
 def check_fields_parameter(server: ServerUnderTest) -> str:
-    """With the `fields` parameter, the entities of a list contain exactly the requested fields."""
+    """Check that the `fields` parameter limits the entities of a list to the requested fields."""
     requested = {"title", server.profile.id_key}
     documents = server.get_page("CFDocuments", fields=",".join(sorted(requested))).entities
     if not documents:

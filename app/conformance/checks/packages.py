@@ -27,7 +27,7 @@ BY_DOCUMENT = "vendor's OpenAPI, CFPackages; binding, section 5.6.1"
 
 @check("packages", "package", PACKAGE)
 def check_package_document(server: ServerUnderTest) -> str:
-    """The package of a document contains that document."""
+    """Check that the package of a document contains that document."""
     document = server.existing.sample_document
     contained = server.get_package(server.existing.get_package_path(document)).get("CFDocument")
     identifier = get_identifier(document)
@@ -38,7 +38,7 @@ def check_package_document(server: ServerUnderTest) -> str:
 
 @check("packages", "package-valid", PACKAGE)
 def check_package_valid(server: ServerUnderTest) -> str:
-    """Every entity in a package has all required fields, and every field has the right type."""
+    """Check that packaged entities have all required fields, all of the right types."""
     package = server.existing.sample_package
     expect_valid(server.profile, "CFPackage", package)
     associations = package.get("CFAssociations") or ()
@@ -47,7 +47,7 @@ def check_package_valid(server: ServerUnderTest) -> str:
 
 @check("packages", "package-arrays", ARRAYS, on=(*PLATFORM, *STANDARD), also=SDK)
 def check_package_contents(server: ServerUnderTest) -> str:
-    """A package contains its items and associations in the arrays CFItems and CFAssociations."""
+    """Check that a package contains its items and associations in CFItems and CFAssociations."""
     package = server.existing.sample_package
     names = ("CFItems", "CFAssociations")
     missing = [name for name in names if not isinstance(package.get(name), list)]
@@ -57,7 +57,7 @@ def check_package_contents(server: ServerUnderTest) -> str:
 
 @check("packages", "package-definitions", GUIDE, on=PLATFORM, also=SDK)
 def check_package_definitions(server: ServerUnderTest) -> str:
-    """A package has the fields CFDefinitions and CFRubrics, even if they are empty."""
+    """Check that a package has the fields CFDefinitions and CFRubrics, even if they are empty."""
     names = ("CFDefinitions", "CFRubrics")
     missing = [name for name in names if name not in server.existing.sample_package]
     expect(not missing, f"no {', '.join(missing)}")
@@ -66,7 +66,7 @@ def check_package_definitions(server: ServerUnderTest) -> str:
 
 @check("packages", "package-links", "binding, CFPckg classes", on=STANDARD)
 def check_no_container_links(server: ServerUnderTest) -> str:
-    """Entities within a package have no link to the document or package that contains them."""
+    """Check that entities in a package have no link to the containing document or package."""
     package = server.existing.sample_package
     associations = package.get("CFAssociations") or ()
     entities = [package.get("CFDocument"), *package["CFItems"], *associations]
@@ -78,7 +78,7 @@ def check_no_container_links(server: ServerUnderTest) -> str:
 
 @check("packages", "package-named", "vendor's OpenAPI; production answers", on=SDK)
 def check_package_sourced_id(server: ServerUnderTest) -> str:
-    """A package has the same sourcedId as its document."""
+    """Check that a package has the same sourcedId as its document."""
     own = server.existing.sample_package.get("sourcedId")
     expected = get_identifier(server.existing.sample_document)
     expect(own == expected, f"sourcedId is {own!r}, that of the document {expected!r}")
@@ -87,7 +87,7 @@ def check_package_sourced_id(server: ServerUnderTest) -> str:
 
 @check("packages", "package-by-document", BY_DOCUMENT, on=(*SDK, *STANDARD), also=PLATFORM)
 def check_package_by_document(server: ServerUnderTest) -> str:
-    """GET /CFPackages/{id} accepts the identifier of the document."""
+    """Check that GET /CFPackages/{id} accepts the identifier of the document."""
     identifier = get_identifier(server.existing.sample_document)
     expect_status(server.get(build_entity_path("CFPackages", identifier)), 200)
     return identifier
@@ -95,7 +95,7 @@ def check_package_by_document(server: ServerUnderTest) -> str:
 
 @check("packages", "package-by-package", GUIDE, on=PLATFORM, also=(*SDK, *STANDARD))
 def check_package_by_package_identifier(server: ServerUnderTest) -> str:
-    """GET /CFPackages/{id} accepts the identifier in the document's CFPackageURI."""
+    """Check that GET /CFPackages/{id} accepts the identifier in the document's CFPackageURI."""
     document = server.get_entity("CFDocuments", get_identifier(server.existing.sample_document))
     identifier = get_identifier(document.get("CFPackageURI"))
     expect_status(server.get(build_entity_path("CFPackages", identifier)), 200)
@@ -104,7 +104,7 @@ def check_package_by_package_identifier(server: ServerUnderTest) -> str:
 
 @check("packages", "package-items", PACKAGE)
 def check_item_links_to_document(server: ServerUnderTest) -> str:
-    """GET /CFItems/{id} returns an item, with a link to the document of its package."""
+    """Check that GET /CFItems/{id} returns an item, with a link to the document of its package."""
     packaged, document = server.existing.sample_item, server.existing.sample_document
     item = server.get_entity("CFItems", get_identifier(packaged))
     is_same = item.get("fullStatement") == packaged.get("fullStatement")
@@ -116,7 +116,7 @@ def check_item_links_to_document(server: ServerUnderTest) -> str:
 
 @check("packages", "groups", "vendor's OpenAPI, groups", on=SDK, also=PLATFORM)
 def check_groups(server: ServerUnderTest) -> str:
-    """GET /CFPackages/{id}/groups returns the items as a tree, grouped by CFItemType."""
+    """Check that GET /CFPackages/{id}/groups returns the items as a tree, grouped by CFItemType."""
     identifier = get_identifier(server.existing.sample_document)
     response = server.get(f"{build_entity_path('CFPackages', identifier)}/groups")
     body = read_json(response)
@@ -150,7 +150,7 @@ def _count_items(groups: Any, field: str, depth: int) -> int:
 
 @check("packages", "not-modified", SILENT, on=(), also=ALL)
 def check_not_modified(server: ServerUnderTest) -> str:
-    """A package has an ETag; a request with it in If-None-Match returns 304."""
+    """Check that a package has an ETag; a request with it in If-None-Match returns 304."""
     path = server.existing.get_package_path(server.existing.sample_document)
     etag = server.get(path).headers.get("ETag")
     expect(etag, "no ETag")

@@ -21,14 +21,14 @@ documented = partial(check, "writing", on=PLATFORM, also=SDK, writes=True)
 
 @documented("put-document", CREATE)
 def check_put_document(server: ServerUnderTest) -> str:
-    """PUT /CFDocuments/{id} returns 201 without a body, and GET then returns the document."""
+    """Check that PUT /CFDocuments/{id} returns 201 without a body; GET returns the document."""
     body, response = server.test_data.put_document()
     return _expect_created_and_stored(server, "CFDocuments", body, response)
 
 
 @documented("put-again", CREATE)
 def check_put_existing(server: ServerUnderTest) -> str:
-    """A PUT to an existing entity updates it and again returns 201 without a body."""
+    """Check that a PUT to an existing entity updates it and again returns 201 without a body."""
     body = server.test_data.framework.document
     changed = {**body, "title": f"{body['title']}, changed"}
     response = server.test_data.put_entity("CFDocuments", changed)
@@ -39,7 +39,7 @@ def check_put_existing(server: ServerUnderTest) -> str:
 
 @documented("put-package-born", CREATE)
 def check_document_creates_package(server: ServerUnderTest) -> str:
-    """Creating a document also creates a package, with the identifier in the CFPackageURI."""
+    """Check that creating a document also creates the package named in its CFPackageURI."""
     body = server.test_data.framework.document
     contained = get_identifier(_get_package_of(server, body).get("CFDocument"))
     expect(contained == body["identifier"], f"its document is {contained!r}")
@@ -48,7 +48,7 @@ def check_document_creates_package(server: ServerUnderTest) -> str:
 
 @documented("put-ids-match", CREATE)
 def check_identifier_mismatch(server: ServerUnderTest) -> str:
-    """A body whose identifier differs from the one in the path is rejected."""
+    """Check that a body whose identifier differs from the one in the path is rejected."""
     body, other = server.test_data.build_document(), server.test_data.build_document()
     path = build_entity_path("CFDocuments", other["identifier"])
     response = server.request("PUT", path, body)
@@ -60,14 +60,14 @@ def check_identifier_mismatch(server: ServerUnderTest) -> str:
 
 @documented("put-case-version", CREATE)
 def check_case_version(server: ServerUnderTest) -> str:
-    """A document with a caseVersion other than 1.1 is rejected."""
+    """Check that a document with a caseVersion other than 1.1 is rejected."""
     body = server.test_data.build_document(caseVersion="1.0")
     return _expect_rejected(server.test_data.put_entity("CFDocuments", body))
 
 
 @documented("put-required", "guide, required fields")
 def check_required_fields(server: ServerUnderTest) -> str:
-    """A body that lacks a field required by the vendor's guide is rejected."""
+    """Check that a body that lacks a field required by the vendor's guide is rejected."""
     test_data = server.test_data
     parent = test_data.framework.document
     for collection, body, names in (
@@ -85,7 +85,7 @@ def check_required_fields(server: ServerUnderTest) -> str:
 
 @documented("put-subjects", "guide, Subject linking")
 def check_put_subjects(server: ServerUnderTest) -> str:
-    """PUT replaces the subject links of a document; omitted subjects are no longer linked."""
+    """Check that PUT replaces a document's subject links; omitted subjects are unlinked."""
     subjects = server.get_page("CFSubjects").entities
     if not subjects:
         raise CheckSkipped("the server has no subjects, and no public API creates one")
@@ -104,7 +104,7 @@ def check_put_subjects(server: ServerUnderTest) -> str:
 
 @documented("put-item", "guide, Create an item")
 def check_put_item(server: ServerUnderTest) -> str:
-    """PUT /CFItems/{id} with {"item": …} creates an item and returns 201 without a body."""
+    """Check that PUT /CFItems/{id} of {"item": …} creates an item, with status 201 and no body."""
     parent = server.test_data.framework.document
     body = server.test_data.build_item(parent, humanCodingScheme="conformance.1")
     response = server.test_data.put_entity("CFItems", body)
@@ -113,7 +113,7 @@ def check_put_item(server: ServerUnderTest) -> str:
 
 @documented("put-item-type", "guide, Create an item type")
 def check_put_item_type(server: ServerUnderTest) -> str:
-    """PUT /CFItemTypes/{id} creates an item type; packages that use it include its definition."""
+    """Check that PUT /CFItemTypes/{id} creates an item type; packages that use it define it."""
     test_data = server.test_data
     document, _ = test_data.framework
     item_type, response = test_data.put_shared_item_type()
@@ -133,7 +133,7 @@ def check_put_item_type(server: ServerUnderTest) -> str:
 
 @documented("put-package-grows", "guide, Retrieve the full package")
 def check_package_contains_items(server: ServerUnderTest) -> str:
-    """A package contains the items that were written to its document."""
+    """Check that a package contains the items that were written to its document."""
     document, items = server.test_data.framework
     contained = get_identifiers(_get_package_of(server, document).get("CFItems") or [])
     missing = set(get_identifiers(items)) - set(contained)
@@ -143,7 +143,7 @@ def check_package_contains_items(server: ServerUnderTest) -> str:
 
 @documented("put-association", "guide, Build hierarchy with associations")
 def check_put_association(server: ServerUnderTest) -> str:
-    """PUT /CFItemAssociations/{association} creates an association, listed under both items."""
+    """Check that PUT /CFItemAssociations/{id} creates an association, listed under both items."""
     body, response = _put_association(server, "isChildOf")
     _expect_created(response)
     stored = server.get_entity("CFAssociations", body["identifier"])
@@ -158,7 +158,7 @@ def check_put_association(server: ServerUnderTest) -> str:
 
 @check("writing", "put-unchanged", SILENT, on=(), also=VENDOR, writes=True)
 def check_get_put_round_trip(server: ServerUnderTest) -> str:
-    """Sending a GET response back with PUT changes nothing, for every class that supports PUT."""
+    """Check that PUT of a GET response changes nothing, for every class that supports PUT."""
     test_data = server.test_data
     document, items = test_data.framework
     item_type, response = test_data.put_shared_item_type()
@@ -191,7 +191,7 @@ def _expect_unchanged(
 
 @documented("put-one-triple", "guide, Association types")
 def check_duplicate_association(server: ServerUnderTest) -> str:
-    """A second association of the same type between the same two items is rejected."""
+    """Check that a second association of the same type between the same two items is rejected."""
     _, first = _put_association(server, "isRelatedTo")
     expect_accepted(first)
     _, second = _put_association(server, "isRelatedTo")
@@ -200,7 +200,7 @@ def check_duplicate_association(server: ServerUnderTest) -> str:
 
 @documented("delete-association", "guide, Associations (hard delete)")
 def check_association_deletion(server: ServerUnderTest) -> str:
-    """DELETE /CFItemAssociations/{association} returns 204, and later GET and DELETE return 404."""
+    """Check that DELETE /CFItemAssociations/{id} returns 204; later GET and DELETE return 404."""
     body, response = _put_association(server, "precedes")
     expect_accepted(response)
     path = build_entity_path("CFItemAssociations", body["identifier"])

@@ -22,7 +22,7 @@ DELETING = "guide, Deleting and Inactivating"
 
 @check("tokens", "token", "RFC 6749, sections 4.4 and 5.1")
 def check_token_with_basic_auth(server: ServerUnderTest) -> str:
-    """The token endpoint returns 200 and a token for client credentials sent with HTTP Basic auth.
+    """Check that the token endpoint returns 200 and a token for HTTP Basic client credentials.
 
     The TimeBack SDK accepts only status 200.
     """
@@ -35,7 +35,7 @@ def check_token_with_basic_auth(server: ServerUnderTest) -> str:
 
 @check("tokens", "token-form", "vendor's API overview; RFC 6749, 2.3.1", on=VENDOR, also=STANDARD)
 def check_token_form_credentials(server: ServerUnderTest) -> str:
-    """The token endpoint accepts the client ID and secret in the form body."""
+    """Check that the token endpoint accepts the client ID and secret in the form body."""
     client = server.credentials
     form = {"grant_type": "client_credentials", "client_id": client.client_id}
     form["client_secret"] = client.client_secret
@@ -48,7 +48,7 @@ def check_token_form_credentials(server: ServerUnderTest) -> str:
 
 @check("tokens", "token-wrong-secret", "RFC 6749, section 5.2")
 def check_wrong_secret(server: ServerUnderTest) -> str:
-    """A wrong client secret is rejected with 400 or 401 and an error code in JSON."""
+    """Check that a wrong client secret is rejected with 400 or 401 and an error code in JSON."""
     response = server.request_token(client_secret=f"wrong-{secrets.token_hex(8)}")
     # The correct secret resets the count of failed logins, so that repeated runs are not throttled.
     server.request_token(server.auth.scope)
@@ -59,7 +59,7 @@ def check_wrong_secret(server: ServerUnderTest) -> str:
 
 @check("tokens", "no-token", f"{SCOPES}; vendor's OpenAPI")
 def check_no_token(server: ServerUnderTest) -> str:
-    """A request without an access token returns 401.
+    """Check that a request without an access token returns 401.
 
     This is tried with the list of documents, a document, its package and an item. The standard
     defines no authentication for reads, so a server of a standard profile may make its list, or all
@@ -70,13 +70,13 @@ def check_no_token(server: ServerUnderTest) -> str:
 
 @check("tokens", "strange-token", f"{SCOPES}; RFC 6750")
 def check_unknown_token(server: ServerUnderTest) -> str:
-    """A request with an access token that was never issued returns 401."""
+    """Check that a request with an access token that was never issued returns 401."""
     return _expect_unauthorized(server, "not.a.token")
 
 
 @check("tokens", "challenge", "RFC 6750, section 3", on=(), also=ALL)
 def check_www_authenticate_header(server: ServerUnderTest) -> str:
-    """A 401 response has a WWW-Authenticate header with the Bearer scheme."""
+    """Check that a 401 response has a WWW-Authenticate header with the Bearer scheme."""
     response = send_unauthenticated_request(server, None)
     value = response.headers.get("WWW-Authenticate", "")
     expect(value.lower().startswith("bearer"), f"WWW-Authenticate is {value!r}")
@@ -85,7 +85,7 @@ def check_www_authenticate_header(server: ServerUnderTest) -> str:
 
 @check("tokens", "scope-read", SCOPES, on=PLATFORM, also=(*SDK, *STANDARD))
 def check_read_scope(server: ServerUnderTest) -> str:
-    """A read with a token that lacks the case.readonly scope returns 403."""
+    """Check that a read with a token that lacks the case.readonly scope returns 403."""
     token = _request_token_for_scope(server, "delete")
     expect_status(server.request("GET", "/CFDocuments", token=token), 403)
     return "403"
@@ -93,7 +93,7 @@ def check_read_scope(server: ServerUnderTest) -> str:
 
 @check("tokens", "scope-write", SCOPES, on=PLATFORM, also=SDK, writes=True)
 def check_write_scope(server: ServerUnderTest) -> str:
-    """A write with a token that has only the case.readonly scope returns 403."""
+    """Check that a write with a token that has only the case.readonly scope returns 403."""
     token = _request_token_for_scope(server, "readonly")
     body = server.test_data.build_document()
     path = build_entity_path("CFDocuments", body["identifier"])
@@ -106,7 +106,7 @@ def check_write_scope(server: ServerUnderTest) -> str:
 
 @check("tokens", "scope-delete", DELETING, on=PLATFORM, also=SDK, writes=True)
 def check_delete_scope(server: ServerUnderTest) -> str:
-    """A DELETE of an association with a token that lacks the case.delete scope returns 403."""
+    """Check that DELETE of an association without the case.delete scope returns 403."""
     token = _request_token_for_scope(server, "readonly")
     path = build_entity_path("CFItemAssociations", str(uuid.uuid4()))
     expect_status(server.request("DELETE", path, token=token), 403)

@@ -21,14 +21,14 @@ extension = partial(check, "writing", source=SILENT, on=(), also=VENDOR, writes=
 
 @documented("upload", POST)
 def check_post_package(server: ServerUnderTest) -> str:
-    """POST /CFPackages creates a framework and returns 201 with its identifier and counts."""
+    """Check that POST /CFPackages returns 201 with the new framework's identifier and counts."""
     body, response = server.test_data.uploaded_package
     return _expect_upload_result(body, read_json(response, 201))
 
 
 @documented("upload-read", POST)
 def check_uploaded_package_is_returned(server: ServerUnderTest) -> str:
-    """An uploaded package is returned with its document, items and associations."""
+    """Check that an uploaded package is returned with its document, items and associations."""
     body = _upload_shared_package(server)
     package = server.get_package(_package_path(body))
     for collection in ("CFItems", "CFAssociations"):
@@ -42,7 +42,7 @@ def check_uploaded_package_is_returned(server: ServerUnderTest) -> str:
 
 @documented("upload-replace", "vendor's SDK, packages.update")
 def check_replace_package(server: ServerUnderTest) -> str:
-    """PUT /CFPackages/{document} replaces a framework; items omitted from it then return 404."""
+    """Check that PUT /CFPackages/{document} replaces a framework; omitted items return 404."""
     body = _upload_shared_package(server)
     remaining, left_out = get_identifiers(body["CFItems"])
     reduced = _without_second_item(body)
@@ -57,7 +57,7 @@ def check_replace_package(server: ServerUnderTest) -> str:
 
 @documented("upload-unknown", "vendor's SDK, packages.upsert")
 def check_put_unknown_package(server: ServerUnderTest) -> str:
-    """PUT /CFPackages/{document} with an unknown document returns 404 or creates the package.
+    """Check that PUT /CFPackages/{document} of an unknown document returns 404 or creates it.
 
     TimeBack's SDK accepts both: after a 404, its ``upsert`` creates the package with POST.
     """
@@ -71,7 +71,7 @@ def check_put_unknown_package(server: ServerUnderTest) -> str:
 
 @documented("upload-incomplete", POST)
 def check_incomplete_package(server: ServerUnderTest) -> str:
-    """A package without CFItems or CFAssociations is rejected, and nothing is deleted."""
+    """Check that a package without CFItems or CFAssociations is rejected and deletes nothing."""
     new, stored = server.test_data.build_sample_package(), _upload_shared_package(server)
     requests = (("POST", "/CFPackages", new), ("PUT", _package_path(stored), stored))
     for names in (("CFItems",), ("CFAssociations",), ("CFItems", "CFAssociations")):
@@ -87,14 +87,14 @@ def check_incomplete_package(server: ServerUnderTest) -> str:
 
 @extension("upload-exists")
 def check_post_existing_package(server: ServerUnderTest) -> str:
-    """POST of a package whose document exists returns 409."""
+    """Check that POST of a package whose document exists returns 409."""
     expect_status(server.request("POST", "/CFPackages", _upload_shared_package(server)), 409)
     return "409"
 
 
 @extension("upload-doubled")
 def check_duplicate_associations(server: ServerUnderTest) -> str:
-    """A second association of the same type between the same items is rejected with 422."""
+    """Check that a second association of the same type between two items returns 422."""
     body = server.test_data.build_sample_package()
     duplicate = {**body["CFAssociations"][0], "identifier": body["CFDocument"]["identifier"]}
     doubled = {**body, "CFAssociations": [*body["CFAssociations"], duplicate]}
@@ -104,7 +104,7 @@ def check_duplicate_associations(server: ServerUnderTest) -> str:
 
 @extension("upload-problems")
 def check_invalid_package_reports_all_problems(server: ServerUnderTest) -> str:
-    """An invalid package returns 422 with every problem and its path."""
+    """Check that an invalid package returns 422 with every problem and its path."""
     body = server.test_data.build_sample_package()
     body["CFDocument"] |= {"title": 5}
     body["CFItems"][0] |= {"fullStatement": None}
@@ -118,7 +118,7 @@ def check_invalid_package_reports_all_problems(server: ServerUnderTest) -> str:
 
 @extension("revived")
 def check_restore(server: ServerUnderTest) -> str:
-    """A soft-deleted item appears in no list; a PUT of a package that contains it restores it."""
+    """Check that a deleted item is in no list; a PUT of a package that contains it restores it."""
     body = _upload_shared_package(server)
     deleted = body["CFItems"][1]["identifier"]
     expect_status(server.request("PUT", _package_path(body), _without_second_item(body)), 200)
@@ -132,7 +132,7 @@ def check_restore(server: ServerUnderTest) -> str:
 
 @extension("no-json")
 def check_non_object_body(server: ServerUnderTest) -> str:
-    """A body that is not a JSON object returns 400."""
+    """Check that a body that is not a JSON object returns 400."""
     identifier = server.test_data.build_document()["identifier"]
     expect_status(server.request("PUT", build_entity_path("CFDocuments", identifier), []), 400)
     return "400"
