@@ -168,7 +168,7 @@ def _list_sources(flags: dict[str, Any]) -> list[PackageSource]:
 def _import_sources(
     loader: Importer, sources: list[PackageSource], settings: Settings, *, quiet: bool
 ) -> list[ImportResult]:
-    """Import the sources, print each result as soon as it is known, and return all of them."""
+    """Import the sources, print each result as soon as it is known, and return all results."""
     from .import_output import print_import_result  # noqa: PLC0415  as in import_packages
 
     async def run(database: Database | None) -> list[ImportResult]:

@@ -20,10 +20,10 @@ from .shared import Command, add_settings_option, load_settings, make_database_o
 
 
 def setting_option(*names: str, **attributes: Any) -> Callable[[Command], Command]:
-    """Create a click option for a server setting, with the setting's description as help.
+    """Return a click option for a server setting, with the setting's description as help.
 
-    The help also shows the default. The option's name is that of the setting: "--log-format"
-    overrides ``log_format``.
+    The option's name is that of the setting: "--log-format" sets ``log_format``. Its default is
+    part of the help.
     """
     setting = names[0].partition("/")[0].removeprefix("--").replace("-", "_")
     default = _format_default(setting)
@@ -38,7 +38,7 @@ def setting_option(*names: str, **attributes: Any) -> Callable[[Command], Comman
 
 
 def _format_default(setting: str) -> str:
-    """Return a setting's default in the syntax of its environment variable, or "" if none."""
+    """Return the default of a setting as its environment variable would state it, or ""."""
     value = Settings.model_fields[setting].get_default(call_default_factory=True)
     if isinstance(value, SecretStr):
         return value.get_secret_value()

@@ -104,7 +104,7 @@ class LazyGroup(click.Group):
         sys.exit(code if isinstance(code, int) else 0)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; on an expected error, print its message and exit."""
+        """Run the command; on an expected error, print the message and exit with 1 or 2."""
         try:
             return super().invoke(ctx)
         except CommandError as error:
@@ -159,10 +159,10 @@ def make_format_option(*formats: str) -> Callable[[Command], Command]:
 def make_comma_list_parser(
     label: str, known_names: Collection[str]
 ) -> Callable[[click.Context, click.Parameter, tuple[str, ...]], set[str]]:
-    """Return a click callback for a repeatable option whose values are comma-separated names.
+    """Return a click callback that parses comma-separated names of a repeatable option.
 
-    ``label`` says what is named, for example "rule" if --rules lists the known names. The callback
-    raises ``click.BadParameter`` with every unknown name and the known name closest to it.
+    ``label`` says what the names stand for, such as "rule". The callback returns a set, and raises
+    ``click.BadParameter`` with every unknown name and the known name closest to it.
     """
 
     def parse(_ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> set[str]:
@@ -342,7 +342,7 @@ def refuse_overwriting(path: Path | None, *, force: bool) -> None:
 
 @contextmanager
 def convert_output_errors(output: Path | None) -> Iterator[None]:
-    """Convert a write error in the ``with`` block to ``CommandError``; ignore a closed pipe.
+    """Convert errors of writing in the ``with`` block to ``CommandError``; ignore closed pipes.
 
     ``output`` is the file that the message names, or None for stdout.
     """

@@ -29,10 +29,10 @@ add_metadata_options = combine_options(
 def get_metadata_options(
     sources: Sequence[PackageSource], flags: dict[str, Any]
 ) -> MetadataOptions:
-    """Return the values of --title, --creator and --document-id in the parsed options ``flags``.
+    """Return the values of --title, --creator and --document-id from the parsed ``flags``.
 
-    Raises ``click.UsageError`` if one is given with several sources, or with --strict and a JSON
-    source.
+    Raises ``click.UsageError`` if one of them is given with several sources, or with --strict and a
+    source that is not a spreadsheet.
     """
     metadata = MetadataOptions(flags["title"], flags["creator"], flags["document_id"])
     if metadata.has_overrides:

@@ -58,10 +58,10 @@ class Check:
         return behaviour[:1].upper() + behaviour[1:]
 
     def get_group_for_profile(self, profile: str) -> str | None:
-        """Return the group that lists this check in reports for an API profile, or None.
+        """Return the group under which reports for an API profile list this check, or None.
 
-        This is ``group`` if the profile's documents define the behaviour, ``extensions`` if only
-        this project does, and None if neither does.
+        This is ``group`` if the profile's documents define the behaviour, "extensions" if only this
+        project does, and None if neither does.
         """
         if profile in self.profiles:
             return self.group

@@ -34,9 +34,9 @@ class ExistingEntities:
 
     @cached_property
     def documents(self) -> list[Body]:
-        """Return the documents on the first page of the list.
+        """Return the documents on the first page of the server's list.
 
-        Excludes documents of earlier test runs and documents without an identifier. Raises
+        Leaves out documents of earlier test runs and documents without an identifier. Raises
         ``CheckSkipped`` if none remain.
         """
         page = self.server.get_page("CFDocuments", limit=PAGE_SIZE).entities

@@ -99,9 +99,9 @@ def run_conformance_tests(
 def select_checks(
     profile: ProfileSpec, selection: CheckSelection, *, include_extensions: bool
 ) -> list[tuple[Check, str]]:
-    """Return (check, group) for each selected check that applies to a profile, ordered by group.
+    """Return a list of (check, group) for the selected checks of a profile, ordered by group.
 
-    ``include_extensions`` includes checks of behaviour that only this project defines.
+    With ``include_extensions``, includes checks of behaviour that only this project defines.
     """
     selected = []
     for check in CHECKS:
@@ -117,9 +117,9 @@ def select_checks(
 
 
 def check_connection(server: ServerUnderTest) -> None:
-    """Raise ``CommandError`` unless the client can connect to the server and list documents.
+    """Raise ``CommandError`` unless the client can list the documents of the server.
 
-    If the server redirects ``/CFDocuments`` on the same host, the client uses the new base URL.
+    If ``/CFDocuments`` is redirected on the same host, the client uses the new base URL.
     """
     try:
         token = server.token

@@ -131,7 +131,7 @@ class TestDataWriter:
         return {**body, "CFDocumentURI": link, **fields}
 
     def build_item_type(self) -> Body:
-        """Return the JSON of an item type with a new identifier and a title unique to this run."""
+        """Return the JSON of a new item type, whose title is unique to this run."""
         title, code = self._title, f"conformance-{self._run}"
         return self._entity(title=title, description=title, hierarchyCode=code)
 

@@ -46,9 +46,9 @@ MAX_LISTED_PROBLEMS = 3
 
 
 def expect_valid(profile: ProfileSpec, class_name: str, entity: Any) -> None:
-    """Raise ``CheckFailed`` with the first three problems if an entity violates the schema.
+    """Raise ``CheckFailed`` with the first three problems if an entity violates its schema.
 
-    ``class_name`` is the entity's class, such as ``CFItem``; the profile determines the schema.
+    ``profile`` and ``class_name``, such as ``CFItem``, determine the schema.
     """
     problems = list(_find_violations(profile, class_name, entity))
     if problems:
@@ -56,7 +56,7 @@ def expect_valid(profile: ProfileSpec, class_name: str, entity: Any) -> None:
 
 
 def _find_violations(profile: ProfileSpec, class_name: str, entity: Any) -> Iterator[str]:
-    """Yield each violation of the schema in an entity as "<JSON path> <message>"."""
+    """Yield "<JSON path> <problem>" for each violation of the schema in an entity."""
     if not isinstance(entity, dict):
         yield "is not an object"
         return
@@ -105,9 +105,10 @@ def _drop_nulls_and_sourced_ids(node: Any) -> Any:
 
 
 def walk_objects(node: Any, path: str = "") -> Iterator[tuple[str, Body]]:
-    """Yield (path, object) for every JSON object within a value, at any depth.
+    """Yield (path, object) for every JSON object in a value: ``("CFItems[0]", {...})``.
 
-    Objects within ``extensions`` are left out, because they may have any fields.
+    ``path`` is that of the value itself. Objects in ``extensions`` are left out, because they may
+    have any fields.
     """
     if isinstance(node, list):
         for index, member in enumerate(node):

@@ -114,14 +114,14 @@ class CaseTestApi:
         self._call("POST", "/reset")
 
     def seed(self, *packages: Mapping[str, Any], sample: bool = False) -> None:
-        """Replace all data with the given CASE packages and, with ``sample``, the sample framework.
+        """Replace all data with CASE packages, and with the sample framework if ``sample`` is true.
 
         Later resets restore these data.
         """
         self._call("POST", "/seed", {"packages": list(packages), "sample": sample})
 
     def seed_from_option(self, seed: str, folder: Path) -> None:
-        """Seed the server according to ``--case-seed``: ``sample``, ``empty`` or a package file.
+        """Seed the server as the option ``--case-seed`` says: "sample", "empty" or a package file.
 
         The path of the file is relative to ``folder``. Raises ``CaseTestApiError`` if the file is
         not readable JSON.
@@ -202,7 +202,7 @@ class CaseTestApi:
         self.verify_all([expected])
 
     def verify_all(self, expected: Sequence[RequestExpectation]) -> None:
-        """Raise ``AssertionError`` unless the server received all the expected requests.
+        """Raise ``AssertionError`` unless the server received the requests of all expectations.
 
         The message names every expectation that is not met.
         """
@@ -214,10 +214,10 @@ class CaseTestApi:
     def create_token(
         self, *, defect: str | None = None, scopes: Sequence[str] | None = None, client_id: str = ""
     ) -> str:
-        """Return a new access token, which is valid unless ``defect`` is given.
+        """Return a new access token, valid unless ``defect`` is given.
 
         Defects are ``expired``, ``not_yet_valid``, ``wrong_issuer`` and ``unknown_key``. Without
-        ``scopes``, the token has all of them.
+        ``scopes``, the token has all scopes.
         """
         token: dict[str, Any] = {"defect": defect, "client_id": client_id or None}
         if scopes is not None:

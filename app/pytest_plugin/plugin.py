@@ -119,7 +119,7 @@ def case_reset(case_test_api: CaseTestApi) -> CaseTestApi:
 
 @contextmanager
 def _use_embedded_server(run_id: str, seed: str, config: pytest.Config) -> Iterator[CaseServer]:
-    """Yield the server that all processes of the test run share; start it if it is not running."""
+    """Yield the server that all processes of the test run share, after starting it if necessary."""
     try:
         from .server import ServerStartError, use_shared_server  # noqa: PLC0415  see above
     except ImportError:  # Windows has no fcntl
@@ -143,7 +143,7 @@ def _use_embedded_server(run_id: str, seed: str, config: pytest.Config) -> Itera
 def _use_external_server(
     url: str, run_id: str, seed: str, config: pytest.Config
 ) -> Iterator[CaseServer]:
-    """Yield the ``CaseServer`` at ``url``, seeded unless ``seed`` is an empty string.
+    """Yield the ``CaseServer`` at ``url``, after seeding it unless ``seed`` is an empty string.
 
     A pytest-xdist worker uses a test namespace of its own, named after ``run_id``.
     """

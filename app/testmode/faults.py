@@ -159,7 +159,7 @@ class FaultList:
     def count_and_choose_fault(self, entry: LoggedRequest) -> Fault | None:
         """Return the first fault that applies to a request, or None.
 
-        Counts the request in every fault whose conditions it matches.
+        Increments the count ``matched`` of every fault whose conditions the request meets.
         """
         selecting = [rule for rule in self.rules if rule.count_and_check_request(entry)]
         if not selecting:

@@ -218,7 +218,10 @@ async def _parse_client_id(scope: Scope, body: bytes) -> str | None:
 
 
 class RequestRecorder:
-    """Wraps the ASGI ``receive`` and ``send`` of a request to log the request and its response."""
+    """Records a request and its response in the request log.
+
+    The application gets the methods ``receive`` and ``send`` instead of those of the ASGI server.
+    """
 
     def __init__(
         self, log: RequestLog, entry: LoggedRequest, receive: Receive, send: Send, headers: Headers

@@ -278,7 +278,7 @@ class NamespaceRegistry:
     async def open(
         cls, settings: Settings, create_state: StateFactory
     ) -> AsyncIterator[NamespaceRegistry]:
-        """Yield a registry whose default namespace is seeded from the server's database.
+        """Yield a registry with the default namespace, seeded with a copy of the server's database.
 
         All namespaces use copies, which are dropped on exit; the server's database is never
         modified. ``create_state`` creates the application state for a database.
@@ -354,7 +354,10 @@ class NamespaceRegistry:
         self._drop_unused_seed(seed)
 
     async def replace_seed(self, namespace: Namespace, packages: Sequence[PreparedPackage]) -> None:
-        """Replace a namespace's seed data, which later resets restore, and reset the namespace."""
+        """Replace the seed data of a namespace with packages, and reset the namespace to them.
+
+        Later resets restore the same data.
+        """
         previous = await namespace.replace_seed(await self._get_empty_database(), packages)
         self._drop_unused_seed(previous)
 

@@ -47,7 +47,7 @@ class Redactor:
         return urlencode(redacted)
 
     def redact_body(self, raw: bytes, content_type: str, content_encoding: str = "") -> bytes:
-        """Remove secrets from a request body, which is parsed according to its content type.
+        """Return a request body without secrets; its content type determines how it is parsed.
 
         Returns b"" if the body may contain a secret and cannot be parsed.
         """
@@ -101,6 +101,6 @@ class Redactor:
 
 
 def is_secret_name(name: str) -> bool:
-    """Return whether a field name, such as ``client_secret``, says that the value is a secret."""
+    """Return whether a field with this name holds a secret: True for ``client_secret``."""
     lowered = name.lower()
     return any(word in lowered for word in SECRET_WORDS) and lowered not in NOT_SECRET

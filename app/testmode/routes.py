@@ -75,7 +75,7 @@ class Seed(BaseModel):
 
 
 class RequestLogQuery(RequestFilter):
-    """The query parameters that select entries of the request log."""
+    """The query parameters of ``GET /_test/requests``, which select entries of the request log."""
 
     status: int | None = None
     since: datetime | None = None

@@ -37,9 +37,9 @@ class LoginRequired(Exception):
 def allows_anonymous(request: Request) -> bool:
     """Return whether a request may use the web UI without a sign-in.
 
-    This applies to requests from this machine while the settings contain the default client ID and
-    secret. The Host header must contain a loopback address as well, because of DNS rebinding:
-    another site can make its host name resolve to this machine, but cannot change that header.
+    It may if it comes from this machine and the server has the default client ID and secret. The
+    Host header must contain a loopback address, too, because of DNS rebinding: another site can
+    make its host name resolve to this machine, but cannot change that header.
     """
     settings = get_app_state(request).settings
     secret = settings.client_secret.get_secret_value()
@@ -112,9 +112,9 @@ def get_sign_in_path(request: Request) -> str:
 
 
 def get_path_prefix(request: Request) -> str:
-    """Return the path part of the server's base URL, which prefixes all page paths.
+    """Return the path of the server's base URL, with which the paths of all pages start.
 
-    This is the path of ``CASE_SERVER_PUBLIC_URL``, plus that of the namespace in test mode.
+    It is the path of ``CASE_SERVER_PUBLIC_URL``, followed by ``/ns/{name}`` in a test namespace.
     """
     return urlsplit(get_app_state(request).settings.base_url).path
 
@@ -170,13 +170,13 @@ async def revoke_session(request: Request) -> None:
 
 
 def delete_session_cookie(request: Request, response: Response) -> None:
-    """Delete the session cookie in the browser; the access token in it stays valid."""
+    """Make the browser delete the session cookie; the access token in it stays valid."""
     name, path = get_session_cookie_name(request), get_path_prefix(request) or "/"
     response.delete_cookie(name, path, httponly=True, samesite="lax")
 
 
 def require_same_origin(request: Request) -> None:
-    """Raise ``Forbidden`` if a form was not sent from a page of this server (CSRF protection).
+    """Raise ``Forbidden`` unless a form was sent from a page of this server (CSRF protection).
 
     Browsers send Origin with every POST, and Sec-Fetch-Site to HTTPS and loopback URLs. A request
     without both headers is refused, too.

@@ -32,7 +32,7 @@ router = APIRouter(route_class=PageRoute, dependencies=[Depends(auth.require_rea
 
 @router.get("/")
 async def list_frameworks(request: Request, q: str = "", offset: Offset = 0) -> Response:
-    """List frameworks; if ``q`` is given, those whose title, creator or publisher contains it."""
+    """List the frameworks whose title, creator or publisher contains ``q``, by default all."""
     database = get_app_state(request).database
     rows = await frameworks.list_frameworks(database, q.strip(), PAGE_SIZE, offset)
     return await render_page(

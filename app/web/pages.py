@@ -136,7 +136,8 @@ async def render_page(
 ) -> Response:
     """Render a template as an HTML response within the layout of the web UI.
 
-    For a request with the header ``X-Fragment``, the layout around the template is left out.
+    ``values`` are the variables of the template. A request with the header ``X-Fragment`` gets the
+    template without the layout.
     """
     caller = await auth.get_signed_in_client(request)
     PATH_PREFIX.set(auth.get_path_prefix(request))
@@ -176,7 +177,7 @@ class PageRoute(APIRoute):
     """A FastAPI route of an HTML page, which reports errors as HTML pages instead of JSON."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return the route's handler, which adds security headers and renders errors as HTML."""
+        """Return the route's handler, which renders errors as HTML and adds security headers."""
         handle = super().get_route_handler()
 
         async def respond(request: Request) -> Response:

@@ -42,7 +42,7 @@ class RelatedNode:
 def describe_relation(association_type: str, *, from_origin: bool) -> str:
     """Return a phrase for an association type, such as "is a child of" for ``isChildOf``.
 
-    If ``from_origin`` is false, return the phrase for the inverse direction: "is the parent of".
+    If ``from_origin`` is false, returns the phrase for the inverse direction: "is the parent of".
     """
     forward, inverse = PHRASES.get(
         association_type, (association_type, f"is the other end of {association_type} from")

@@ -136,8 +136,8 @@ async def preview_upload(request: Request) -> Response:
 async def store_upload(request: Request) -> Response:
     """Store an uploaded file that has been previewed, and redirect to its framework.
 
-    Shows the preview again if the file differs from the previewed one, or if it would delete most
-    of a framework and the user has not confirmed that.
+    Shows a preview instead if the file is not the previewed one, or if it would delete most of a
+    framework and the user has not confirmed that.
     """
     app_state, form = get_app_state(request), await _parse_form(request)
 

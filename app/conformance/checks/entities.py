@@ -224,7 +224,10 @@ def check_head(server: ServerUnderTest) -> str:
 
 
 def _compare_head_with_get(server: ServerUnderTest, path: str) -> None:
-    """Send HEAD and GET on one connection; raise ``CheckFailed`` if status or headers differ."""
+    """Raise ``CheckFailed`` unless HEAD returns the same status and headers as GET.
+
+    Sends both on one connection, which HEAD must leave open.
+    """
     for _ in range(MAX_HEAD_ATTEMPTS):
         head = server.request("HEAD", path)
         is_closing = _is_closing(head)

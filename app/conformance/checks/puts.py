@@ -231,7 +231,10 @@ def _expect_created(response: httpx.Response) -> None:
 def _expect_created_and_stored(
     server: ServerUnderTest, collection: str, body: Body, response: httpx.Response
 ) -> str:
-    """Require that a PUT returned 201 without a body, and that GET returns the sent fields."""
+    """Raise ``CheckFailed`` unless a PUT returned 201 without a body and GET returns its fields.
+
+    ``body`` is the entity sent with PUT, and ``response`` the response to that.
+    """
     _expect_created(response)
     stored = server.get_entity(collection, body["identifier"])
     for name in body.keys() - {"uri", "lastChangeDateTime"}:

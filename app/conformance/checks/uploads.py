@@ -139,7 +139,10 @@ def check_non_object_body(server: ServerUnderTest) -> str:
 
 
 def _upload_shared_package(server: ServerUnderTest) -> Body:
-    """Upload and return the package that these checks share; raise ``CheckSkipped`` if rejected."""
+    """Upload the package that these checks share, and return its JSON.
+
+    Raises ``CheckSkipped`` if the server rejected its first upload.
+    """
     body, first = server.test_data.uploaded_package
     if not first.is_success:
         raise CheckSkipped(f"could not upload a package: POST {describe_response(first)}")
