@@ -14,8 +14,6 @@ from case_server.db.schema import trigrams
 from case_server.db.schema.tables import metadata
 from case_server.settings import Settings
 
-DIALECT = "postgresql+asyncpg://"
-
 
 def run(connection: Connection) -> None:
     # A migration that waits for a lock would block all queries behind it, so it fails instead.
@@ -34,24 +32,17 @@ def run(connection: Connection) -> None:
         context.run_migrations()
 
 
-async def run_online(url: str) -> None:
+async def run_migrations(url: str) -> None:
     # `connect` supports more of libpq's parameters than SQLAlchemy.
-    engine = create_async_engine(DIALECT, poolclass=NullPool, async_creator=lambda: connect(url))
+    engine = create_async_engine(
+        "postgresql+asyncpg://", poolclass=NullPool, async_creator=lambda: connect(url)
+    )
     async with engine.connect() as connection:
         await connection.run_sync(run)
     await engine.dispose()
 
 
-def run_offline() -> None:
-    context.configure(url=DIALECT, target_metadata=metadata, literal_binds=True)
-    with context.begin_transaction():
-        context.run_migrations()
-
-
 url = context.config.get_main_option("sqlalchemy.url") or Settings().database_url
 if not url:
     raise SystemExit("set CASE_SERVER_DATABASE_URL to the database to migrate")
-if context.is_offline_mode():
-    run_offline()
-else:
-    asyncio.run(run_online(url))
+asyncio.run(run_migrations(url))

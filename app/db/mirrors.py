@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import (
-    BigInteger,
     ColumnElement,
     Text,
     bindparam,
@@ -112,8 +111,7 @@ def _compile_count_entities() -> CompiledStatement:
 
 @cache
 def _compile_upsert() -> CompiledStatement:
-    types: dict[str, Any] = {"revision": BigInteger}
-    values = {name: bindparam(name, type_=types.get(name, Text)) for name in Mirror._fields}
+    values = {name: bindparam(name, type_=mirrors.c[name].type) for name in Mirror._fields}
     statement = insert(mirrors).values(**values, changed_at=func.now())
     new = statement.excluded
     changes = {name: new[name] for name in (*values, "changed_at") if name != "url"}

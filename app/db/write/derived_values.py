@@ -29,7 +29,6 @@ RESOURCES_BY_NAME = {resource.name: resource for resource in RESOURCES}
 
 TIME_FIELD = "lastChangeDateTime"
 NUMBER_FIELD = "sequenceNumber"
-DOCUMENT_LINK_FIELD = "CFDocumentURI"
 
 
 class StoredEntity(NamedTuple):
@@ -100,7 +99,7 @@ class DerivedValueReplacer:
         stored = self._stored.get((row.kind, row.identifier)) if is_time_derived else None
         if stored is None:
             return row
-        ignored = {TIME_FIELD, DOCUMENT_LINK_FIELD} if row.is_home_derived else {TIME_FIELD}
+        ignored = {TIME_FIELD, "CFDocumentURI"} if row.is_home_derived else {TIME_FIELD}
         if _omit_fields(fields, ignored) == _omit_fields(FIELDS.decode(stored.body), ignored):
             return row._replace(**stored._asdict())
         return row
