@@ -93,7 +93,7 @@ async def stop_mirroring(database: Database, url: str) -> None:
 
 @cache
 def _compile_query(column: str) -> CompiledStatement:
-    """Compile the query for mirrors by one column, whose name the SQL parameter has as well."""
+    """Compile the query for mirrors by one column; the SQL parameter has the column's name."""
     is_match = mirrors.c[column] == bindparam(column, type_=Text)
     return CompiledStatement(select(*COLUMNS).where(is_match).order_by(mirrors.c.url))
 

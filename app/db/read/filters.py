@@ -192,7 +192,7 @@ def _identifiers_from_urls(value: Any, base_url: str, collection: str) -> str | 
 
 
 def build_where_clause(view: ResourceView, node: Node) -> ColumnElement[bool]:
-    """Build the SQL condition for a filter, whose tree ``parameterize_filter`` has returned.
+    """Build the SQL condition for the filter ``node`` that ``parameterize_filter`` has returned.
 
     ``view`` is the filtered resource type in the client's API profile.
     """

@@ -87,7 +87,8 @@ async def choose_list_statement(
 
     One uses the index of filter keys, the other does not. The index costs more than it saves if
     many items have a key: a million items with language='en' were counted in 13 s with it and in
-    3 s without. Postgres estimates both costs. The parameters are those of ``fetch_page``.
+    3 s without. Postgres estimates both costs. ``view`` is the listed resource type in the client's
+    API profile, ``base_url`` the start of the URLs in its responses.
     """
     plain = build_list_statement(view, query, base_url)
     keyed = build_list_statement(view, query, base_url, use_keys=True)
@@ -105,7 +106,8 @@ def build_list_statement(
     """Return the compiled SQL statement of a list request, and the values of its parameters.
 
     Requests that differ only in values share the statement. With ``use_keys``, it can use the index
-    of filter keys. The other parameters are those of ``fetch_page``.
+    of filter keys. ``view`` is the listed resource type in the client's API profile, ``base_url``
+    the start of the URLs in its responses.
     """
     values: Values = {"limit": query.limit, "offset": query.offset, BASE_URL: base_url}
     where = query.where and parameterize_filter(view, query.where, values, use_keys=use_keys)

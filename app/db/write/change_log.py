@@ -197,7 +197,8 @@ def compile_logged_write(
     """Compile a SQL statement that runs a write, logs it and counts the written entities.
 
     ``written`` is the CTE that writes the entities. ``document`` is the SQL for the identifier of
-    their document, or None for definitions. The rows are those of ``compile_write_and_count``.
+    their document, or None for definitions. Each row is (kind, operation, changed), where
+    ``changed`` is a number of entities.
     """
     ctes = build_log_ctes(EntityWrite(written, resource, document))
     return compile_write_and_count(written, resource.name, *ctes)

@@ -54,7 +54,8 @@ async def put_item(
 ) -> None:
     """Create or replace an item. Raises ``UnprocessableContent`` if its document does not exist.
 
-    ``path_prefix`` and ``echoed`` are as in ``put_document``.
+    ``path_prefix`` is prepended to paths in reported problems. ``echoed`` describes values that the
+    client may have copied from a response; they are not stored.
     """
     document = item.CFDocumentURI.identifier
     values = {"document_identifier": document}
@@ -87,10 +88,10 @@ async def put_association(
 ) -> None:
     """Create or replace an association.
 
-    ``path_prefix`` and ``echoed`` are as in ``put_document``. Raises ``UnprocessableContent`` if
-    the document does not exist, or if the origin or destination is of type CASE and not a live item
-    or document. Raises ``Conflict`` if another association has the same origin, destination and
-    type.
+    ``path_prefix`` is prepended to paths in reported problems. Values that ``echoed`` describes are
+    not stored. Raises ``UnprocessableContent`` if the document does not exist, or if the origin or
+    destination is of type CASE and not a live item or document, and ``Conflict`` if another
+    association has the same origin, destination and type.
     """
     document = association.CFDocumentURI and association.CFDocumentURI.identifier
     values = {"document_identifier": document}
@@ -132,8 +133,8 @@ async def _run_put_statements(
 ) -> Record:
     """Run the SQL statement of a PUT, and a slower one if linked definitions are missing.
 
-    ``echoed`` is as in ``put_document``. Returns the row of the last statement, which contains the
-    results of its checks, such as ``document_exists``.
+    Values that ``echoed`` describes are not stored; ``values`` are further parameters. Returns the
+    row of the last statement: the results of its checks, such as ``document_exists``.
     """
     if isinstance(entity, CFItem):
         row = make_item_row(entity)

@@ -206,7 +206,8 @@ async def _stage_and_check_conflicts(
 def _is_document_new(package: PreparedPackage, mode: Mode, document: Any) -> bool:
     """Return whether the document of an upload is new, i.e. absent or soft-deleted.
 
-    ``document`` is its row or None. Raises ``Conflict`` or ``NotFound`` as in ``write_package``.
+    ``document`` is its stored row or None. Raises ``Conflict`` if ``mode`` is "create" and the
+    document is live, ``NotFound`` if ``mode`` is "replace" and it was never stored.
     """
     identifier = package.document_identifier
     if mode == "replace" and not document:

@@ -138,7 +138,7 @@ def _build_purged_row_deletion(table: Table, column: str, resource: ResourceType
 
 
 def _compile_owned_row_deletion(table: Table) -> CompiledStatement:
-    """Compile a SQL statement that deletes rows of which a purged entity is the owner."""
+    """Compile a SQL statement that deletes the rows of ``table`` that belong to purged entities."""
     column, owner = next((name, owner) for name, owner in OWNERS.items() if name in table.c)
     return CompiledStatement(_build_purged_row_deletion(table, column, owner))
 

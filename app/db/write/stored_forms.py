@@ -75,7 +75,7 @@ class StoredFormConverter:
     def to_stored_row(self, row: EntityRow) -> EntityRow:
         """Return an entity's row in stored form, without the values that only responses contain.
 
-        Values that a spreadsheet reader derived are replaced as ``DerivedValueReplacer`` describes.
+        ``derived_values`` then replaces values that a spreadsheet reader derived.
         """
         if row.kind == DOCUMENTS.name:
             row = add_container_link(row, self.package_link)
