@@ -144,13 +144,17 @@ def _lint(source: PackageSource, rules: set[str], metadata: MetadataOptions) -> 
 
 
 def _filter_severity(result: SourceLintResult, threshold: Severity) -> SourceLintResult:
-    shown = [one for one in result.violations if meets_threshold(one.severity, threshold)]
+    shown = [
+        violation
+        for violation in result.violations
+        if meets_threshold(violation.severity, threshold)
+    ]
     return replace(result, violations=shown)
 
 
 def _format_report(results: list[SourceLintResult], flags: dict[str, Any]) -> bytes:
-    if flags["form"] == "json":
+    if flags["output_format"] == "json":
         return format_json(results)
-    if flags["form"] == "sarif":
+    if flags["output_format"] == "sarif":
         return format_sarif(results, show_all=flags["show_all"])
     return format_text(results, width=get_report_width(flags["output"]), show_all=flags["show_all"])

@@ -78,7 +78,8 @@ _parse_names = make_comma_list_parser("check", {*BY_ID, *GROUPS})
 @click.option("-q", "--quiet", is_flag=True, help="Print only the summary (text), and no progress.")
 @click.option("--scope", help="Scope to request tokens for. [default: all of the client's]")
 @make_list_option(
-    "checks", lambda: [(one.id, one.group, f"{one.behaviour} [{one.source}]") for one in CHECKS]
+    "checks",
+    lambda: [(check.id, check.group, f"{check.behaviour} [{check.source}]") for check in CHECKS],
 )
 @add_token_options
 def report_conformance(**flags: Any) -> None:
@@ -138,9 +139,9 @@ def _make_client_auth(flags: dict[str, Any]) -> ClientAuth:
 
 
 def _format_report(report: ConformanceReport, flags: dict[str, Any]) -> bytes:
-    if flags["form"] == "json":
+    if flags["output_format"] == "json":
         return format_json(report, only_failed=flags["failed"])
-    if flags["form"] == "junit":
+    if flags["output_format"] == "junit":
         return format_junit(report)
     return format_text(
         report,

@@ -83,14 +83,14 @@ def _format_warnings(result: ImportResult) -> Iterator[str]:
 
 
 def _merge_url_identifier_problems(problems: Sequence[Problem]) -> list[Problem]:
-    urls = [each for each in problems if URL_IDENTIFIER.search(each["message"])]
+    urls = [problem for problem in problems if URL_IDENTIFIER.search(problem["message"])]
     if len(urls) < 2:  # noqa: PLR2004  a single one needs no summary
         return [*problems]
     first = urls[0]
     others = len(urls) - 1
     message = f"{first['message']}; {format_count(others, 'other identifier')} like it"
     summary = Problem(path=first["path"], message=message)
-    return [summary, *(each for each in problems if each not in urls)]
+    return [summary, *(problem for problem in problems if problem not in urls)]
 
 
 def _format_change(repair: RepairSummary) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("--deleted", is_flag=True, help="List deleted frameworks instead.")
 @make_format_option("text", "json")
 @add_settings_option
-def print_frameworks(*, prefix: str, deleted: bool, form: str, settings: Settings) -> None:
+def print_frameworks(*, prefix: str, deleted: bool, output_format: str, settings: Settings) -> None:
     """List the stored frameworks.
 
     Prints the identifier, number of items, creator and title of each framework, sorted by title.
@@ -48,7 +48,7 @@ def print_frameworks(*, prefix: str, deleted: bool, form: str, settings: Setting
             return rows, await suggest_framework_id(database, prefix, deleted=deleted)
 
         rows, advice = run_on_database(settings, "read", fetch)
-    if form == "json":
+    if output_format == "json":
         _print_json(rows)
     elif rows:
         width = max(len(f"{row.item_count:,}") for row in rows)

@@ -70,7 +70,7 @@ if TYPE_CHECKING:
 @dense_option
 @click.option(
     "--format",
-    "form",
+    "file_format",
     type=click.Choice(FILE_FORMATS),
     help="File format of the sources. [default: by file name, else case-json]",
 )
@@ -157,7 +157,7 @@ def _get_repair_options(flags: dict[str, Any]) -> RepairOptions:
 
 def _list_sources(flags: dict[str, Any]) -> list[PackageSource]:
     fetcher, dense = create_fetcher(flags), flags["allow_dense"]
-    sources = list(iter_sources(flags["sources"], fetcher, flags["form"], allow_dense=dense))
+    sources = list(iter_sources(flags["sources"], fetcher, flags["file_format"], allow_dense=dense))
     if flags["sample"]:
         sources.append(PackageSource("the sample", read_sample))
     if not sources:
@@ -192,7 +192,7 @@ def _import_sources(
 @add_output_options
 @click.option(
     "--format",
-    "form",
+    "file_format",
     type=click.Choice(FILE_FORMATS),
     help="File format. [default: by file name, else case-json]",
 )
@@ -208,7 +208,7 @@ def export_framework(
     *,
     identifier: str,
     output: Path | None,
-    form: FileFormat | None,
+    file_format: FileFormat | None,
     layout: ExportLayout | None,
     pretty: bool,
     force: bool,
@@ -237,14 +237,14 @@ def export_framework(
     from ..transfer.framework_ids import resolve_framework_id  # noqa: PLC0415  see above
 
     name = output.name if output else ""
-    form = form or _get_output_format(output)
-    if pretty and form != "case-json":
-        raise click.UsageError(f"--pretty is for case-json, not for {form}")
-    if layout and form not in TABLES:
-        raise click.UsageError(f"--layout is for csv and xlsx, not for {form}")
+    file_format = file_format or _get_output_format(output)
+    if pretty and file_format != "case-json":
+        raise click.UsageError(f"--pretty is for case-json, not for {file_format}")
+    if layout and file_format not in TABLES:
+        raise click.UsageError(f"--layout is for csv and xlsx, not for {file_format}")
     refuse_overwriting(output, force=force)
-    if output is None and form == "xlsx" and sys.stdout.isatty():
-        raise click.UsageError(f"{form} is binary: add -o FILE, or redirect the output")
+    if output is None and file_format == "xlsx" and sys.stdout.isatty():
+        raise click.UsageError(f"{file_format} is binary: add -o FILE, or redirect the output")
     notes: list[str] = []  # none if the reader of a pipe has enough
     with (
         convert_output_errors(output),
@@ -255,7 +255,7 @@ def export_framework(
         async def run(database: Database) -> list[str]:
             document = await resolve_framework_id(database, identifier)
             return await exporter.export_framework(
-                database, document, form, target, pretty=pretty, layout=layout
+                database, document, file_format, target, pretty=pretty, layout=layout
             )
 
         notes = run_on_database(settings, "read", run)
@@ -271,13 +271,13 @@ def _get_output_format(output: Path | None) -> FileFormat:
     Raises ``click.UsageError`` if the extension is unknown.
     """
     name = output.name if output else ""
-    form = detect_file_format(name)
-    if output and output.suffix and form is None:
+    file_format = detect_file_format(name)
+    if output and output.suffix and file_format is None:
         raise click.UsageError(
             f"unknown file format of {name!r}: use a name that ends in .json, .csv, .xlsx or "
             ".jsonl, each also with .gz, or add --format"
         )
-    return form or "case-json"
+    return file_format or "case-json"
 
 
 @contextmanager
@@ -306,11 +306,11 @@ def write_template(file: Path) -> None:
     from ..formats import template as templates  # noqa: PLC0415  import and export do without it
 
     writers = {"csv": templates.write_csv_template, "xlsx": templates.write_workbook_template}
-    form = detect_file_format(file.name) or ""
-    if form not in writers:
+    file_format = detect_file_format(file.name) or ""
+    if file_format not in writers:
         raise click.UsageError(f"invalid FILE {file.name!r}: it must end in .xlsx or .csv")
     if file.exists():
         raise CommandError(f"{file} exists already; name another file")
     with convert_output_errors(file), open_atomic_output(file) as opened:
-        writers[form](opened)
+        writers[file_format](opened)
     click.echo(f"wrote the template to {file}", err=True)

@@ -148,7 +148,7 @@ def make_format_option(*formats: str) -> Callable[[Command], Command]:
     choice = click.Choice(formats)
     return click.option(
         "--format",
-        "form",
+        "output_format",
         type=choice,
         default=formats[0],
         show_default=True,

@@ -32,7 +32,7 @@ STATUSES = ("created", "changed", "unchanged", "dropped", "failed")
 @click.argument("urls", nargs=-1, metavar="URL...")
 @click.option(
     "--from",
-    "listed",
+    "url_file",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     metavar="FILE",
     help="Read URLs from a file, one per line; # starts a comment.",
@@ -47,7 +47,7 @@ STATUSES = ("created", "changed", "unchanged", "dropped", "failed")
 @add_token_options
 @dense_option
 @add_settings_option
-def sync_frameworks(urls: tuple[str, ...], listed: Path | None, **flags: Any) -> None:
+def sync_frameworks(urls: tuple[str, ...], url_file: Path | None, **flags: Any) -> None:
     """Mirror frameworks from other CASE servers.
 
     A URL is that of a CFPackage on a CASE 1.0 or 1.1 server, or of the server's list of CFDocuments
@@ -70,7 +70,7 @@ def sync_frameworks(urls: tuple[str, ...], listed: Path | None, **flags: Any) ->
 
     Exit codes: 0 all frameworks are up to date; 1 a source failed or was refused; 2 usage error.
     """  # noqa: D301  click keeps the lines after its \b as they are
-    work = partial(_sync_urls, create_fetcher(flags), _collect_urls(urls, listed), flags)
+    work = partial(_sync_urls, create_fetcher(flags), _collect_urls(urls, url_file), flags)
     settings: Settings = flags["settings"]
     use: DatabaseUse = "compare" if flags["dry_run"] else "write"
     with _use_temporary_database_if_missing(settings, dry_run=flags["dry_run"]) as chosen:
@@ -105,12 +105,12 @@ async def _sync_urls(
     return results
 
 
-def _collect_urls(urls: tuple[str, ...], listed: Path | None) -> list[str]:
-    """Return ``urls`` and the URLs in the file ``listed``, without duplicates.
+def _collect_urls(urls: tuple[str, ...], url_file: Path | None) -> list[str]:
+    """Return ``urls`` and the URLs in the file ``url_file``, without duplicates.
 
     Raises ``click.UsageError`` if a URL is invalid or if there are no URLs.
     """
-    all_urls = [*urls, *(parse_url_lines(listed.read_text().splitlines()) if listed else ())]
+    all_urls = [*urls, *(parse_url_lines(url_file.read_text().splitlines()) if url_file else ())]
     invalid = [url for url in all_urls if not is_http_url(url)]
     if invalid:
         raise click.UsageError(f"invalid URL {', '.join(invalid)}: {URL_ADVICE}")

@@ -136,13 +136,13 @@ class ServerUnderTest:
         redirects of GET and HEAD. Raises ``CheckFailed`` if the token endpoint issues no token,
         and ``httpx.HTTPError`` if the server cannot be reached.
         """
-        sent = {"Accept": "application/json", **(headers or {})}
+        request_headers = {"Accept": "application/json", **(headers or {})}
         bearer = self.token if token == DEFAULT_TOKEN else token
         if bearer:
-            sent["Authorization"] = f"Bearer {bearer}"
+            request_headers["Authorization"] = f"Bearer {bearer}"
         content = {} if body is None else {"json": body}
         url = f"{self.base_url}{path}" if path.startswith("/") else path
-        return self._request_with_retry(method, url, headers=sent, **content)
+        return self._request_with_retry(method, url, headers=request_headers, **content)
 
     def get(self, path: str, **params: Any) -> httpx.Response:
         """GET a path below the base URL with query parameters ``params``; return the response."""

@@ -113,9 +113,10 @@ class ExistingEntities:
         In the platform profile, a package has its own identifier. In the other profiles, it has the
         identifier of its document.
         """
-        own = get_identifier(document.get("CFPackageURI"))
+        package_identifier = get_identifier(document.get("CFPackageURI"))
         is_platform = self.server.profile.name == "platform"
-        return build_entity_path("CFPackages", (is_platform and own) or get_identifier(document))
+        identifier = (is_platform and package_identifier) or get_identifier(document)
+        return build_entity_path("CFPackages", identifier)
 
     def _iter_documents_with_packages(self) -> Iterator[tuple[Body, Body]]:
         """Yield (document, package) for the first five documents, if the package has items.

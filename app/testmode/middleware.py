@@ -128,8 +128,8 @@ class TestModeMiddleware:
                 )
 
     def _require_token(self, headers: Headers) -> None:
-        sent, expected = _get_bearer_token(headers).encode(), self._token.encode()
-        if expected and not hmac.compare_digest(sent, expected):
+        token, expected = _get_bearer_token(headers).encode(), self._token.encode()
+        if expected and not hmac.compare_digest(token, expected):
             raise Unauthorized(
                 f"{TEST_API_PREFIX}/ requires the test API token (CASE_SERVER_TEST_API_TOKEN of "
                 "the server): send it as Authorization: Bearer TOKEN",

@@ -30,20 +30,20 @@ async def show_test_mode_page(
     ``NotFound`` for an unknown name.
     """
     name = namespace or current.name
-    namespaces = {each.name: each for each in registry.list_all()}
+    namespaces = {existing.name: existing for existing in registry.list_all()}
     if name not in namespaces:
         raise NotFound("namespace", name, f"there are {', '.join(namespaces)}")
-    shown = namespaces[name]
-    entries = shown.request_log.list_newest(MAX_SHOWN_REQUESTS)
+    selected = namespaces[name]
+    entries = selected.request_log.list_newest(MAX_SHOWN_REQUESTS)
     return await render_page(
         request,
         "test_mode.html",
         title="Test mode",
         namespace=name,
         namespaces=list(namespaces),
-        faults=[_describe_rule(rule) for rule in shown.faults.rules],
+        faults=[_describe_rule(rule) for rule in selected.faults.rules],
         entries=[_describe_entry(entry) for entry in entries],
-        total=len(shown.request_log),
+        total=len(selected.request_log),
     )
 
 

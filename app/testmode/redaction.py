@@ -61,9 +61,11 @@ class Redactor:
         is_form = content_type.partition(";")[0].strip().lower() in {FORM, ""}
         if is_form and not text.lstrip().startswith(("{", "[")):
             pairs = parse_qsl(text, keep_blank_values=True)
-            if shown := [pair for pair in pairs if not is_secret_name(pair[0])]:
+            if remaining := [pair for pair in pairs if not is_secret_name(pair[0])]:
                 redact = self.redact_text
-                return urlencode([(redact(name), redact(value)) for name, value in shown]).encode()
+                return urlencode(
+                    [(redact(name), redact(value)) for name, value in remaining]
+                ).encode()
         return self._redact_json(raw)
 
     def _redact_json(self, raw: bytes) -> bytes:

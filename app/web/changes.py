@@ -115,9 +115,9 @@ async def download_changes_csv(
     for part in PARTS:
         for row in await change_history.list_changed_entities(database, period, part):
             entity = _build_row(row)
-            texts = (entity.kind, entity.code, entity.summary, entity.identifier)
+            details = (entity.kind, entity.code, entity.summary, entity.identifier)
             state = (_format_time(entity.changed_at), "yes" if entity.exists else "no")
-            rows.append((part, *texts, *state))
+            rows.append((part, *details, *state))
     return create_csv_response("changes.csv", rows)
 
 

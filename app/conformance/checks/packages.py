@@ -79,9 +79,10 @@ def check_no_container_links(server: ServerUnderTest) -> str:
 @check("packages", "package-named", "vendor's OpenAPI; production answers", on=SDK)
 def check_package_sourced_id(server: ServerUnderTest) -> str:
     """Check that a package has the same sourcedId as its document."""
-    own = server.existing.sample_package.get("sourcedId")
+    sourced_id = server.existing.sample_package.get("sourcedId")
     expected = get_identifier(server.existing.sample_document)
-    expect(own == expected, f"sourcedId is {own!r}, that of the document {expected!r}")
+    is_same = sourced_id == expected
+    expect(is_same, f"sourcedId is {sourced_id!r}, that of the document {expected!r}")
     return expected
 
 
@@ -141,10 +142,12 @@ def _count_items(groups: Any, field: str, depth: int) -> int:
     for kind, items in groups.items():
         expect(isinstance(items, list), f"{field}.{kind} is not a list: {format_excerpt(items)}")
         for item in items:
-            own = item.get("CFItemType", kind)
-            expect(own == kind, f"{get_identifier(item)} of type {own!r} is in group {kind!r}")
-            below = item.get("childGroups")
-            count += 1 + (_count_items(below, "childGroups", depth + 1) if below is not None else 0)
+            item_type = item.get("CFItemType", kind)
+            observed = f"{get_identifier(item)} of type {item_type!r} is in group {kind!r}"
+            expect(item_type == kind, observed)
+            count += 1
+            if (child_groups := item.get("childGroups")) is not None:
+                count += _count_items(child_groups, "childGroups", depth + 1)
     return count
 
 
