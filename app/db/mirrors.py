@@ -67,7 +67,7 @@ async def list_mirrors(database: Database, list_url: str) -> list[Mirror]:
 
 
 async def list_source_urls(database: Database, document_id: str) -> list[str]:
-    """Return the possibly empty list of URLs from which ``sync`` copies a document's package."""
+    """Return the URLs from which ``sync`` copies a document's package, or [] if it copies none."""
     query = _compile_query("document_identifier")
     rows = await database.fetch_all(query, document_identifier=document_id)
     return [row["url"] for row in rows]

@@ -81,7 +81,7 @@ def restore_backup(
                 "case-server backup FILE makes a copy first"
             )
         create = f"CREATE DATABASE {RESTORED} TEMPLATE template0"
-        asyncio.run(_administer(url, *DROP_STATEMENTS, create))
+        asyncio.run(_run_on_maintenance_database(url, *DROP_STATEMENTS, create))
         try:
             report_progress("reading the backup")
             single = ("--exit-on-error", "--single-transaction", "--no-owner", "--no-privileges")
@@ -94,7 +94,7 @@ def restore_backup(
                 alembic_runner.migrate(restored)
             asyncio.run(_swap_in_restored_database(url, restored))
         finally:
-            asyncio.run(_administer(url, *DROP_STATEMENTS))
+            asyncio.run(_run_on_maintenance_database(url, *DROP_STATEMENTS))
         return revision
 
 
@@ -124,8 +124,8 @@ def _verify_backup_digest(source: Path) -> None:
         )
 
 
-async def _administer(url: str, *statements: str) -> None:
-    """Run SQL statements in the database ``postgres`` of the server at ``url``."""
+async def _run_on_maintenance_database(url: str, *statements: str) -> None:
+    """Run SQL statements in the database ``postgres``, which may rename and drop all others."""
     async with open_connection(parse_database_url(url).with_database("postgres")) as connection:
         for statement in statements:
             await connection.execute(statement)
@@ -141,7 +141,7 @@ async def _swap_in_restored_database(url: str, restored_url: str) -> None:
         await reset_change_feed(restored)
         await restored.execute("ANALYZE")
     # One message is one transaction.
-    await _administer(
+    await _run_on_maintenance_database(
         url,
         f"ALTER DATABASE {NAME} RENAME TO {REPLACED};ALTER DATABASE {RESTORED} RENAME TO {NAME}",
     )

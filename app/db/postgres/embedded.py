@@ -149,7 +149,7 @@ def find_cluster_bin_dir(data_dir: Path) -> Path:
 
 
 def find_postgres_bin_dir(major: int | None) -> Path:
-    """Return the directory of the programs of the first Postgres of the version ``major``.
+    """Return the directory with the programs of an installed Postgres of a major version.
 
     If ``major`` is None, any supported version will do. Raises ``CommandError`` if there is none.
     """

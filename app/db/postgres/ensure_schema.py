@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from typing import NamedTuple
 
 from ... import __version__
 from ...database_url import parse_database_url
@@ -39,14 +38,6 @@ SELECT current_user AS role, current_schema() AS schema,
 """The privileges of the role in the current schema, and the existing tables that it cannot use."""
 
 
-class DatabaseInspection(NamedTuple):
-    """The result of inspecting a database: whether to migrate it, and which pooler it is behind."""
-
-    should_migrate: bool
-    pooler: str
-    """The URL parameter ``pgbouncer`` that describes the pooler; empty without one."""
-
-
 def ensure_schema(
     url: str,
     *,
@@ -65,7 +56,7 @@ def ensure_schema(
     Raises ``CommandError`` with one line that says what to do.
     """
     with map_errors_to_command_error(url):
-        state = asyncio.run(
+        should_migrate, pooler = asyncio.run(
             _inspect_database(
                 url,
                 may_migrate=may_migrate,
@@ -74,11 +65,11 @@ def ensure_schema(
                 accepts_standby=accepts_standby,
             )
         )
-        if state.pooler:
-            url = parse_database_url(url).with_pooler_parameter(state.pooler)
-        if not state.should_migrate:
+        if pooler:
+            url = parse_database_url(url).with_pooler_parameter(pooler)
+        if not should_migrate:
             return url
-        if state.pooler:
+        if pooler:
             raise CommandError(
                 "a migration needs a connection without a pooler: set CASE_SERVER_MIGRATION_URL "
                 "to the direct URL of the primary server"
@@ -98,7 +89,11 @@ async def _inspect_database(
     is_migration_requested: bool,
     will_write: bool,
     accepts_standby: bool,
-) -> DatabaseInspection:
+) -> tuple[bool, str]:
+    """Return whether to migrate a database, and the value of ``_get_pooler_parameter`` for it.
+
+    Raises ``CommandError`` unless the database can be used, at least after a migration.
+    """
     # One transaction without prepared statements, because a pooler may be in between.
     async with open_connection(url, statement_cache_size=0) as connection, connection.transaction():
         pooler = await _get_pooler_parameter(connection, parse_database_url(url).is_pooled)
@@ -116,7 +111,7 @@ async def _inspect_database(
         should_migrate = is_migration_requested or is_outdated
         if will_write and not should_migrate:
             await reset_change_feed_if_restored(connection)
-        return DatabaseInspection(should_migrate, pooler)
+        return should_migrate, pooler
 
 
 async def _get_pooler_parameter(connection: DirectConnection, is_pooled: bool | None) -> str:  # noqa: FBT001  None if unknown

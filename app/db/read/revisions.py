@@ -224,7 +224,11 @@ def _compile_revision_counters_query() -> CompiledStatement:
 
 
 def _build_revision_counters_subquery(document: ColumnElement[str]) -> FromClause:
-    """Build the subquery for the counters of a ``Revision`` of ``document`` and its last change."""
+    """Build the subquery for the three counters of a document's ``Revision`` and its last change.
+
+    ``document`` is the SQL for the document's identifier. The column ``increments`` is the number
+    of rows that ``compact_revisions`` can merge.
+    """
     old, new = tables.revisions.c, tables.revision_marks.c
     zero: ColumnElement[int] = literal_column("0")
     one: ColumnElement[int] = literal_column("1")

@@ -164,7 +164,10 @@ def compile_item_associations_query() -> CompiledStatement:
 
 @cache
 def compile_item_association_ids_query() -> CompiledStatement:
-    """Compile the query for identifiers of an item's visible associations, joined by newlines."""
+    """Compile the query for the identifiers of an item's visible associations.
+
+    They are one string, joined by line breaks. The SQL parameter is ``identifier``.
+    """
     table = tables.associations
     order, line_break = (table.c.ordinal, table.c.identifier), literal_column("E'\\n'", Text)
     identifiers = func.string_agg(table.c.identifier, aggregate_order_by(line_break, *order))
