@@ -75,6 +75,10 @@ class Fault(RequestFilter):
     apply_request: bool = False
     """With ``status`` and ``reset``: handle the request before the response fails."""
 
+    def list_numbers(self) -> list[int]:
+        """Return the numbers in ``nth``; an empty list selects requests of any number."""
+        return [self.nth] if isinstance(self.nth, int) else self.nth or []
+
     @model_validator(mode="after")
     def _is_consistent(self) -> Fault:
         problems = []
@@ -83,6 +87,8 @@ class Fault(RequestFilter):
             problems.append("a fault needs one of status, delay, reset, body and slow_body")
         if len(effects) > 1:
             problems.append(f"{' and '.join(effects)} cannot be combined")
+        if any(number < 1 for number in self.list_numbers()):
+            problems.append("nth counts from 1, so that 0 would select no request")
         if self.status is None and (self.retry_after is not None or self.description):
             problems.append("retry_after and description need a status")
         if self.apply_request and not (self.status or self.reset):
@@ -118,8 +124,7 @@ class FaultRule:
         self.fault = fault
         self.matched = self.applied = 0
         self._random = random.Random(fault.seed)  # noqa: S311  must be repeatable, not secret
-        nth = fault.nth
-        self._nth = {nth} if isinstance(nth, int) else set(nth or ())
+        self._nth = set(fault.list_numbers())
 
     def count_and_check_request(self, entry: LoggedRequest) -> bool:
         """Count a request if it matches the fault; return whether the fault applies to the request.

@@ -148,6 +148,8 @@ async def test_malformed_body(namespace: NamespaceClient) -> None:
         ({"delay": 1, "retry_after": 3}, "need a status"),
         ({"delay": 1, "apply_request": True}, "apply_request is for"),
         ({"status": 500, "path_regex": "("}, "not a regular expression"),
+        ({"status": 500, "nth": 0}, "nth counts from 1"),
+        ({"status": 500, "nth": [2, 0]}, "nth counts from 1"),
         ({"status": 500, "probability": 2}, "less than or equal to 1"),
         ({"status": 500, "pth": "*"}, "unknown field: did you mean path?"),
         ({"status": 500, "verb": "GET"}, "unknown field: use method, path, client, path_regex"),
