@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..exceptions import CommandError
+from ..net.ssrf import is_http_url
 
 
 @dataclass(frozen=True)
@@ -67,15 +68,14 @@ def parse_base_url_and_profile(url: str, profile: str | None) -> tuple[str, Prof
     path, the profile defaults to platform, and the path at which this project serves the profile
     is appended. Raises ``CommandError`` if the URL is invalid or its path implies no profile.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+    if not is_http_url(url) or urlsplit(url).query or urlsplit(url).fragment:
         raise CommandError(
             f"invalid base URL {url!r}: expected http(s)://HOST[:PORT]/PATH, for example "
             "http://127.0.0.1:8000/case/1.1"
         )
     base = url.rstrip("/")
     spec = PROFILE_SPECS.get(profile or "")
-    if not parts.path.strip("/"):
+    if not urlsplit(url).path.strip("/"):
         spec = spec or PLATFORM
         return base + spec.path, spec
     spec = spec or next((spec for suffix, spec in PATH_SUFFIXES if base.endswith(suffix)), None)

@@ -137,6 +137,9 @@ $ case-server token --url http://127.0.0.1:9
 $ case-server conformance ftp://x
   invalid base URL 'ftp://x': expected http(s)://HOST[:PORT]/PATH, for example
   http://127.0.0.1:8000/case/1.1
+$ case-server conformance http://[::1/case/1.1
+  invalid base URL 'http://[::1/case/1.1': expected http(s)://HOST[:PORT]/PATH, for example
+  http://127.0.0.1:8000/case/1.1
 $ case-server conformance http://127.0.0.1:9/here
   unknown base path in http://127.0.0.1:9/here: use a URL that ends in
   /1edtech/ims/case/v1p1, /ims/case/v1p1, /ims/case/v1p0, /case/1.1, or add --profile
