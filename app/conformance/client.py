@@ -176,7 +176,7 @@ class ServerUnderTest:
         return _unwrap(read_json(self.get(path)), "CFPackage")
 
     def _request_with_retry(self, method: str, url: str, **options: Any) -> httpx.Response:
-        """Send a request; while the server is busy, wait for ``Retry-After`` and send it again."""
+        """Send a request; after 429 or 503 with ``Retry-After``, wait and retry up to twice."""
         # By hand, because tenacity takes 26 lines instead of 14 to return the last response.
         # A redirected write would be sent again as GET (302), and seem to succeed.
         options["follow_redirects"] = method in {"GET", "HEAD"}

@@ -152,7 +152,10 @@ def check_connection(server: ServerUnderTest) -> None:
 
 
 def _update_redirected_base_url(server: ServerUnderTest, response: httpx.Response) -> None:
-    """Use the base URL to which a read was redirected, because writes do not follow redirects."""
+    """Set the server's base URL to the one to which it redirected a read.
+
+    This is necessary because the client does not follow redirects of writes.
+    """
     url = response.url.copy_with(query=None)
     is_same_host = url.host == httpx.URL(server.base_url).host
     if response.history and is_same_host and url.path.endswith(DOCUMENTS_PATH):

@@ -180,7 +180,7 @@ class RequestExpectation(RequestFilter):
         return self
 
     def matches(self, entry: LoggedRequest) -> bool:
-        """Return whether a logged request meets all criteria."""
+        """Return whether a logged request meets the criteria, apart from the expected number."""
         return (
             super().matches(entry)
             and (self.status is None or self.status == entry.status)

@@ -171,7 +171,8 @@ async def seed_namespace(
 ) -> Response:
     """Replace the seed data of the test namespace with the packages in the request body.
 
-    Also resets the namespace to this seed. Returns the number of entities of each class.
+    Also resets the namespace to this seed. Returns the namespace's description and, as ``seeded``,
+    the number of entities of each class.
     """
     repair, body = _parse_flag(request, "repair"), await _parse_body(request, SEED, empty="{}")
     packages = await to_thread.run_sync(lambda: list(_parse_packages(body, repair=repair)))
@@ -358,7 +359,10 @@ async def clear_token_lifetimes(issuer: IssuerDep) -> Response:
 
 @router.post("/keys/rotate")
 async def rotate_keys(request: Request, namespace: NamespaceDep, issuer: IssuerDep) -> Response:
-    """Sign tokens with a new key; tokens of older keys stay valid unless ``revoke=true``."""
+    """Create a key that signs tokens from now on, and return its ID and those of all keys.
+
+    Tokens signed by older keys stay valid, unless the query contains ``revoke=true``.
+    """
     kid = await namespace.rotate_keys(issuer, revoke=_parse_flag(request, "revoke"))
     return json_response({"kid": kid, "kids": list(issuer.key_ids)}, 201)
 

@@ -137,8 +137,8 @@ def sanitize_next_url(next_url: str) -> str:
 def get_session_cookie_name(request: Request) -> str:
     """Return the name of the session cookie, which contains the server's path prefix.
 
-    For the prefix ``/ns/a``, it is ``case_session_ns_a``. Without different names, sessions under
-    the prefix ``/`` would be sent to all other prefixes, too.
+    For the prefix ``/ns/a``, it is ``case_session_ns_a``. Browsers send the cookie of ``/`` to all
+    other prefixes, too, so equal names would mix up sessions.
     """
     return SESSION_COOKIE + re.sub(r"[^A-Za-z0-9-]", "_", get_path_prefix(request))
 
