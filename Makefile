@@ -38,7 +38,7 @@ lint: $(VENV)/installed ## Check style, imports and types
 	@PYTHONPATH=$(VENV)/typing $(BIN)/lint-imports --no-logo --no-cache > $(VENV)/imports.log || { cat $(VENV)/imports.log; exit 1; }
 	@$(BIN)/mypy $(VENV)/typing/case_server tests benchmarks stress
 
-format: $(VENV)/installed ## Put the code into the house format
+format: $(VENV)/installed ## Format the code and fix what ruff can
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
 

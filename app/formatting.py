@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -25,6 +26,11 @@ def format_duration(duration: timedelta) -> str:
 def truncate(text: str, max_chars: int) -> str:
     """Shorten a string to at most ``max_chars`` characters, ending in "…" if it was longer."""
     return text if len(text) <= max_chars else f"{text[: max_chars - 1]}…"
+
+
+def format_connection_error(error: Exception) -> str:
+    """Return the message of a network error without its number: "Connection refused"."""
+    return re.sub(r"^\[Errno -?\d+\] ", "", str(error)) or type(error).__name__
 
 
 def escape_control_characters(text: str) -> str:

@@ -64,7 +64,7 @@ def client_group() -> None:
     multiple=True,
     type=ScopeParamType(),
     default=[Scope.READONLY.value],
-    show_default="readonly",
+    show_default=True,
     help="Scope of the client: readonly, createput or delete; may be repeated.",
 )
 @click.option("--name", help="Display name of the client.")

@@ -13,6 +13,7 @@ from click.core import ParameterSource
 from pydantic import SecretStr
 
 from ..exceptions import CommandError
+from ..formatting import format_connection_error
 from ..net.oauth import ClientCredentials, extract_access_token, request_token
 from ..server.startup import prepare_database, serve_until_stopped
 from ..settings import Settings, get_environment_variable, is_loopback, read_descriptions
@@ -43,7 +44,7 @@ def _format_default(setting: str) -> str:
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     if isinstance(value, Path):
-        return "the user's data folder"  # it differs by platform and user
+        return ""  # it differs by platform and user; the description names it
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if value or value == 0 else ""
@@ -139,8 +140,8 @@ def print_token(url: str | None, scope: str) -> None:
         response = request_token(partial(httpx.post, timeout=10), credentials, scope)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise CommandError(
-            f"could not connect to {token_url} ({error}); start the server with "
-            "`case-server serve`, or add --url"
+            f"could not connect to {token_url} ({format_connection_error(error)}); start the "
+            "server with `case-server serve`, or add --url"
         ) from error
     if response.status_code != httpx.codes.OK:
         raise CommandError(

@@ -31,6 +31,8 @@ from ..settings import (
 from ..transfer.console import format_problems
 
 if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
     from ..db.pool import Database
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -72,19 +74,6 @@ class LazyGroup(click.Group):
         commands = [value for value in vars(module).values() if isinstance(value, click.Command)]
         return next(command for command in commands if command.name == cmd_name)
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command that the arguments name.
-
-        Raises ``click.UsageError`` if there is none, with a similar name if there is one.
-        """
-        try:
-            return super().resolve_command(ctx, args)
-        except click.exceptions.NoSuchCommand as error:
-            message = format_unknown_name("command", error.command_name, self.modules)
-            raise click.UsageError(message, ctx) from None
-
     def main(self, *args: Any, **options: Any) -> NoReturn:
         """Run the command line, print usage errors, and exit with the command's exit code."""
         options["standalone_mode"] = False
@@ -95,7 +84,7 @@ class LazyGroup(click.Group):
             code = error.exit_code
         except click.UsageError as error:
             command = error.ctx.command_path if error.ctx else "case-server"
-            message = _normalize_click_message(error.format_message())
+            message = _format_usage_error(error)
             echo_error(f"{message} (see `{command} --help`)")
             code = error.exit_code
         except click.Abort:
@@ -116,9 +105,13 @@ class LazyGroup(click.Group):
         sys.exit(ERROR_CODES.get(ctx.invoked_subcommand or "", 1))
 
 
-def _normalize_click_message(message: str) -> str:
-    """Reword a click error message in this project's style: lower case, no full stop."""
-    message = " ".join(message.split()).rstrip(".")
+def _format_usage_error(error: click.UsageError) -> str:
+    """Return click's error message in this project's style: lower case, no full stop."""
+    if isinstance(error, click.exceptions.NoSuchCommand) and error.ctx:
+        group = error.ctx.command
+        assert isinstance(group, click.Group)
+        return format_unknown_name("command", error.command_name, group.list_commands(error.ctx))
+    message = " ".join(error.format_message().split()).rstrip(".")
     message = re.sub(r"\.\s\((Did you mean [^()]*)\)$", r". \1", message)
     message = message.replace(". Did you mean", ": did you mean")
     return f"{message[:1].lower()}{message[1:]}"
@@ -234,10 +227,17 @@ def load_settings(**flags: Any) -> Settings:
         problems = "; ".join(
             f"{_format_setting_prefix(detail['loc'])}"
             + detail["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+            + _format_number(detail)
             for detail in error.errors()
         )
-        # Without its cause, because that repeats the values, which may be passwords.
+        # Without its cause, because that repeats all values, also passwords.
         raise CommandError(f"invalid settings: {problems}") from None
+
+
+def _format_number(detail: ErrorDetails) -> str:
+    """Return the value of an invalid number, such as " (got 99999)", else ""."""
+    field = Settings.model_fields.get(str(next(iter(detail["loc"]), "")))
+    return f" (got {detail['input']})" if field and field.annotation in {int, float} else ""
 
 
 def _format_setting_prefix(location: tuple[int | str, ...]) -> str:

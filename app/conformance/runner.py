@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import httpx
 
 from ..exceptions import CommandError
+from ..formatting import format_connection_error
 from .check import EXTENSIONS, GROUPS, Check, CheckResult, Outcome, run_check
 from .checks import CHECKS
 from .client import ClientAuth, ServerUnderTest
@@ -129,14 +130,16 @@ def check_connection(server: ServerUnderTest) -> None:
         ) from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise CommandError(
-            f"no token: could not connect to {server.credentials.token_url}: {error}; is the "
-            "server running, and --token-url right?"
+            f"no token: could not connect to {server.credentials.token_url} "
+            f"({format_connection_error(error)}); is the server running, and --token-url right?"
         ) from error
     try:
         response = server.get(DOCUMENTS_PATH, limit=1)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        problem = f"could not connect to {server.base_url}: {error}; is the server running?"
-        raise CommandError(problem) from error
+        raise CommandError(
+            f"could not connect to {server.base_url} ({format_connection_error(error)}); "
+            "is the server running?"
+        ) from error
     _update_redirected_base_url(server, response)
     observed = f"{describe_request(response.request)} {describe_response(response)}"
     problem = f"{server.base_url} cannot be tested: {observed}"

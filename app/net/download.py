@@ -17,7 +17,7 @@ from typing import NamedTuple
 import httpx
 
 from ..exceptions import CommandError
-from ..formatting import truncate
+from ..formatting import format_connection_error, truncate
 from .compression import GZIP_MAGIC, CompressionError, decompress
 from .oauth import ClientCredentials, extract_access_token, request_token
 from .ssrf import BlockedAddress, OperatorUrlTransport, UnknownHost, get_origin
@@ -306,7 +306,7 @@ def _describe_error(error: Exception) -> str:
         return f"no data arrived for {TIMEOUT_SECONDS} s"
     if isinstance(error, httpx.ConnectTimeout):
         return f"could not connect within {TIMEOUT_SECONDS} s"
-    return str(error) or type(error).__name__
+    return format_connection_error(error)
 
 
 def _read_body(response: httpx.Response) -> bytes:

@@ -27,6 +27,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from ..formatting import format_connection_error
+
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 FETCH_TIMEOUT_SECONDS = 10.0
@@ -143,7 +145,7 @@ class OperatorUrlTransport(httpx.BaseTransport):
             return transport.handle_request(request)
         except (httpx.ConnectError, httpx.ProxyError) as error:
             address = httpx.URL(proxy).copy_with(username=None, password=None)
-            message = f"the proxy {address} did not connect: {error}"
+            message = f"the proxy {address} did not connect: {format_connection_error(error)}"
             raise httpx.ProxyError(message, request=request) from error
 
 
@@ -269,7 +271,7 @@ def _resolve_and_pin(request: httpx.Request, *, is_exempt: bool) -> list[httpx.R
     except (OSError, UnicodeError) as error:
         is_temporary = isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN
         error_class = httpx.ConnectError if is_temporary else UnknownHost
-        message = f"could not resolve the host {url.host}: {error}"
+        message = f"could not resolve the host {url.host}: {format_connection_error(error)}"
         raise error_class(message, request=request) from error
     private = [address for address in addresses if not is_public(address)]
     if not is_exempt and (private or not addresses):

@@ -264,7 +264,9 @@ class CaseTestApi:
             with error:
                 raise self._error(error, url) from None
         except (URLError, OSError) as error:
-            raise CaseTestApiError(f"could not connect to {self.server.url}: {error}") from error
+            reason = getattr(error, "reason", error)
+            reason = getattr(reason, "strerror", None) or reason
+            raise CaseTestApiError(f"could not connect to {self.server.url} ({reason})") from error
 
     def _error(self, error: HTTPError, url: str) -> CaseTestApiError:
         raw = error.read()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import sys
 from collections.abc import Callable
@@ -33,7 +34,7 @@ $ case-server chek
 $ case-server frobnicate
   unknown command 'frobnicate'
 $ case-server client ad x
-  no such command 'ad': did you mean 'add'?
+  unknown command 'ad': did you mean add?
 $ case-server serve --prot 1
   no such option '--prot': did you mean one of: '--host', '--port'?
 $ case-server serve --port x
@@ -114,7 +115,7 @@ $ case-server check http://[x/p
 $ case-server import https:///p
   invalid URL https:///p: use http:// or https:// and the name of a host
 $ case-server serve --port 99999
-  invalid settings: CASE_SERVER_PORT: must be less than or equal to 65535
+  invalid settings: CASE_SERVER_PORT: must be less than or equal to 65535 (got 99999)
 $ case-server serve --host 0.0.0.0
   refusing to listen on 0.0.0.0 with the default client secret: set CASE_CLIENT_SECRET, or
   CASE_SERVER_ALLOW_DEFAULT_SECRET=true if only this machine can reach that address
@@ -132,8 +133,8 @@ $ case-server backup full.csv
 $ case-server template full.csv
   full.csv exists already; name another file
 $ case-server token --url http://127.0.0.1:9
-  could not connect to http://127.0.0.1:9/oauth2/token ([Errno 111] Connection refused);
-  start the server with `case-server serve`, or add --url
+  could not connect to http://127.0.0.1:9/oauth2/token (Connection refused); start the server
+  with `case-server serve`, or add --url
 $ case-server conformance ftp://x
   invalid base URL 'ftp://x': expected http(s)://HOST[:PORT]/PATH, for example
   http://127.0.0.1:8000/case/1.1
@@ -144,11 +145,10 @@ $ case-server conformance http://127.0.0.1:9/here
   unknown base path in http://127.0.0.1:9/here: use a URL that ends in
   /1edtech/ims/case/v1p1, /ims/case/v1p1, /ims/case/v1p0, /case/1.1, or add --profile
 $ case-server conformance http://127.0.0.1:9
-  could not connect to http://127.0.0.1:9/case/1.1: [Errno 111] Connection refused; is the
-  server running?
+  could not connect to http://127.0.0.1:9/case/1.1 (Connection refused); is the server running?
 $ case-server conformance http://127.0.0.1:9/case/1.1 --client-id x --client-secret y
-  no token: could not connect to http://127.0.0.1:9/oauth2/token: [Errno 111] Connection
-  refused; is the server running, and --token-url right?
+  no token: could not connect to http://127.0.0.1:9/oauth2/token (Connection refused); is
+  the server running, and --token-url right?
 $ case-server client add a:b
   invalid client ID 'a:b': use 1 to 255 printable ASCII characters without spaces and colons
 $ case-server client add local-client
@@ -297,6 +297,13 @@ def test_serve_help_covers_every_setting_with_its_default() -> None:
         assert name in text, name
     for default in ("127.0.0.1", "8000", "30", "text", "8192", "local-client", "120"):
         assert f"[default: {default}]" in text
+
+
+@pytest.mark.parametrize("command", ["serve", "client add"])
+def test_help_shows_each_default_once(command: str) -> None:
+    text = " ".join(CliRunner().invoke(main, [*command.split(), "--help"]).stdout.split())
+    for entry in re.split(r"(?=CASE_SERVER_|CASE_CLIENT_|--)", text):
+        assert not re.search(r"Default: .*\[default:|\[default: \(", entry), entry
 
 
 @pytest.mark.parametrize(

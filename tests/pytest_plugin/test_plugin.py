@@ -312,7 +312,7 @@ def test_external_server_without_test_mode_fails(tmp_path: Path, database: str) 
         output = pytest_run(tmp_path, SEEDED, variables=variables)
     assert "is not in test mode: start it with case-server serve --test-mode" in output
     output = pytest_run(tmp_path, SEEDED, variables={"CASE_SERVER_URL": "http://127.0.0.1:9"})
-    assert "could not connect to http://127.0.0.1:9" in output
+    assert "could not connect to http://127.0.0.1:9 (Connection refused)" in output
 
 
 def test_unreachable_database_fails_with_reason(tmp_path: Path) -> None:
