@@ -153,8 +153,8 @@ def _parse_period(document: str, since: str, until: str) -> change_history.Chang
 def _parse_time(name: str, text: str) -> datetime:
     try:
         time = datetime.fromisoformat(text)
-    except ValueError as error:
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:  # an offset can lead out of the years 1 to 9999
         raise BadRequest(
             f"{name}: invalid timestamp {text[:50]!r}; use the form 2026-01-15T09:30:00Z"
         ) from error
-    return time if time.tzinfo else time.replace(tzinfo=UTC)

@@ -159,6 +159,8 @@ async def test_long_lists_are_paginated(browser: AsyncClient, client: AsyncClien
         ({"since": "yesterday"}, "invalid timestamp"),
         ({"until": "2026-13-01"}, "invalid timestamp"),
         ({"since": "2026-02-01T00:00:00Z", "until": "2026-01-01T00:00:00Z"}, "is not before"),
+        ({"since": "0001-01-01T00:00:00+23:00"}, "invalid timestamp"),
+        ({"until": "9999-12-31T23:59:59-23:00"}, "invalid timestamp"),
         ({"offset": "-1"}, "offset"),
     ],
 )
