@@ -22,7 +22,8 @@ POLL_INTERVAL_SECONDS = 2.0
 
 async def load_signing_keys(database: Database) -> list[SigningKey]:
     """Load the signing keys of the local issuer from the database, oldest first."""
-    return [SigningKey(kid, pem) for kid, pem in await auth_store.load_signing_keys(database)]
+    stored = await auth_store.list_signing_keys(database)
+    return [SigningKey(key.kid, key.private_pem) for key in stored]
 
 
 async def load_or_create_signing_keys(database: Database) -> list[SigningKey]:

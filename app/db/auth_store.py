@@ -29,10 +29,11 @@ from .schema.tables import client_secrets, clients, revoked_tokens, signing_keys
 from .statement import CompiledStatement
 
 
-class SigningKeySummary(NamedTuple):
-    """The key ID and creation time of a signing key, as listed for operators."""
+class StoredSigningKey(NamedTuple):
+    """A signing key of the local token issuer: its ID, private key in PEM and creation time."""
 
     kid: str
+    private_pem: str
     created_at: datetime
 
 
@@ -56,15 +57,9 @@ class ClientSummary(NamedTuple):
     """Time at which the first of these secrets expires, or None if none does."""
 
 
-async def load_signing_keys(database: Database) -> list[tuple[str, str]]:
-    """Return all signing keys of the local token issuer as (kid, private PEM), oldest first."""
-    return [(row["kid"], row["private_pem"]) for row in await database.fetch_all(SIGNING_KEYS)]
-
-
-async def list_signing_keys(database: Database) -> list[SigningKeySummary]:
-    """Return the key ID and creation time of each signing key, oldest first."""
-    rows = await database.fetch_all(SIGNING_KEYS)
-    return [SigningKeySummary(row["kid"], row["created_at"]) for row in rows]
+async def list_signing_keys(database: Database) -> list[StoredSigningKey]:
+    """Return all signing keys of the local token issuer, oldest first."""
+    return [StoredSigningKey(**row) for row in await database.fetch_all(SIGNING_KEYS)]
 
 
 async def add_first_signing_key(database: Database, kid: str, private_pem: str) -> None:

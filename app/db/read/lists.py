@@ -85,10 +85,9 @@ async def choose_list_statement(
 ) -> tuple[CompiledStatement, Values]:
     """Return the cheaper of two SQL statements for a list request, and its parameter values.
 
-    One uses the index of filter keys, the other does not. The index costs more than it saves if
-    many items have a key: a million items with language='en' were counted in 13 s with it and in
-    3 s without. Postgres estimates both costs. ``view`` is the listed resource type in the client's
-    API profile, ``base_url`` the start of the URLs in its responses.
+    Only one uses the index of filter keys, which costs more than it saves if many items have the
+    key: a million items with language='en' were counted in 13 s with it and in 3 s without.
+    Postgres estimates both costs. ``view`` and ``base_url`` are as in ``build_list_statement``.
     """
     plain = build_list_statement(view, query, base_url)
     keyed = build_list_statement(view, query, base_url, use_keys=True)
