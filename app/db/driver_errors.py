@@ -91,6 +91,12 @@ def to_service_unavailable(error: BaseException) -> ServiceUnavailable:
             "the standby cancelled the read to replay changes of the primary; retry later",
             headers={"Retry-After": "1"},
         )
+    # The first error tells why a connection was lost; then its rollback fails as well.
+    first: BaseException | None = error
+    while isinstance(first, asyncpg.InterfaceError):
+        first = first.__context__
+    if isinstance(first, UNAVAILABLE):
+        error = first
     level = logging.INFO if isinstance(error, RETRYABLE) else logging.WARNING
     log.log(level, "database unavailable: %s: %s", type(error).__name__, error)
     return ServiceUnavailable(

@@ -227,6 +227,22 @@ async def test_lock_granted_to_a_cancelled_task_is_released(
                 await asyncio.sleep(0.01)
 
 
+async def test_lost_connection_is_reported_with_its_reason(
+    settings: Settings, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not with an InterfaceError of the rollback or of the statement that would unlock."""
+    direct = settings.model_copy(update={"database_url": database_url})
+    async with Database.open(database_url, direct) as database:
+        with pytest.raises(ServiceUnavailable, match="ConnectionDoesNotExistError"):
+            async with (
+                database.connection() as connection,
+                advisory_lock(connection, LOCK_NAME),
+                connection.transaction(),
+            ):
+                await connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+    assert "due to administrator command" in caplog.text
+
+
 CONFLICT = """
 DO $$ BEGIN
 RAISE EXCEPTION 'conflict' USING ERRCODE = '{}';
