@@ -42,6 +42,8 @@ async def run_migrations(url: str) -> None:
     await engine.dispose()
 
 
+if context.is_offline_mode():
+    raise SystemExit("the migrations read the database: run alembic without --sql")
 url = context.config.get_main_option("sqlalchemy.url") or Settings().database_url
 if not url:
     raise SystemExit("set CASE_SERVER_DATABASE_URL to the database to migrate")

@@ -71,6 +71,12 @@ async def test_migrations_build_the_schema_of_the_tables(empty_database: EmptyDa
         assert migrated_schema[kind] == created_schema[kind]
 
 
+def test_offline_mode_is_refused() -> None:
+    config = alembic_runner.build_config("postgresql://localhost:1/unused")
+    with pytest.raises(SystemExit, match="without --sql"):
+        command.upgrade(config, "head", sql=True)
+
+
 async def test_alembic_detects_no_differences(empty_database: EmptyDatabase) -> None:
     url = await empty_database("checked")
     await asyncio.to_thread(alembic_runner.migrate, url)
