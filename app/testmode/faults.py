@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 Seconds = Annotated[float, Field(gt=0, le=300)]
+Int64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+"""An integer that orjson can write, because the test API returns the faults as JSON."""
 
 SLOW_BODY_CHUNKS = 10
 """Number of chunks in which a slow body is sent."""
@@ -52,16 +54,16 @@ class Fault(RequestFilter):
 
     path_regex: str | None = None
 
-    nth: list[int] | int | None = None
+    nth: list[Int64] | Int64 | None = None
     """The number of the matching request that fails, counted from 1."""
     probability: Annotated[float, Field(gt=0, le=1)] | None = None
-    seed: int = 0
+    seed: Int64 = 0
     """Seed for ``probability``; the same seed selects the same requests."""
-    times: Annotated[int, Field(ge=1)] | None = None
+    times: Annotated[Int64, Field(ge=1)] | None = None
     """Maximum number of requests that fail."""
 
     status: Annotated[int, Field(ge=400, le=599)] | None = None
-    retry_after: Annotated[int, Field(ge=0)] | None = None
+    retry_after: Annotated[Int64, Field(ge=0)] | None = None
     """Value of Retry-After in seconds; by default 1 for 429 and 503, else no header field."""
     description: str | None = None
     delay: Seconds | None = None

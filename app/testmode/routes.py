@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import Annotated, Any, TypeVar
 
-import orjson
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import (
@@ -23,6 +22,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import to_json
 
 from ..api.request_body import read_body
 from ..api.responses import json_response
@@ -194,7 +194,7 @@ def _parse_packages(seed: Seed, *, repair: bool) -> Iterator[PreparedPackage]:
         yield parse_package(read_sample())
     problems: list[Problem] = []
     for index, package in enumerate(seed.packages):
-        raw = orjson.dumps(package)
+        raw = to_json(package)
         try:
             yield repair_and_parse(raw)[0] if repair else parse_large_package(raw)
         except UnprocessableContent as error:

@@ -148,7 +148,8 @@ async def test_invalid_seed_changes_nothing(namespace: NamespaceClient) -> None:
         "packages[1].CFItems[0].fullStatement",
     ]
     assert await namespace.total() == 1
-    unreadable: tuple[Any, ...] = ({"sampel": True}, [], {"packages": 3})
+    too_large = {"packages": [{**factories.package(), "CFRubrics": 2**64}]}
+    unreadable: tuple[Any, ...] = ({"sampel": True}, [], {"packages": 3}, too_large)
     for body in unreadable:
         await namespace.test_api("POST", "/seed", 422, body)
     assert await namespace.total() == 1
