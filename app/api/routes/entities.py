@@ -1,4 +1,8 @@
-"""The routes that most resource types have: one entity, and the page of a list."""
+"""The routes that most resource types have: one entity, and the page of a list.
+
+The modules of the resource types add these routes to their routers, because the endpoints differ
+only in the resource type.
+"""
 
 import orjson
 from fastapi import APIRouter, Request, Response
