@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,7 +14,7 @@ from ..auth.hashing import generate_secret, hash_secret
 from ..auth.scopes import DESCRIPTIONS, Scope, parse_scopes
 from ..auth.tokens import generate_signing_key
 from ..db import auth_store
-from ..exceptions import CommandError
+from ..exceptions import CommandError, NotFound
 from ..formatting import format_duration
 from ..settings import Settings
 from .shared import (
@@ -134,13 +136,14 @@ def rotate_secret(identifier: str, keep_old_for: timedelta, settings: Settings) 
     Example: SECRET=$(case-server client rotate reading-app --keep-old-for 7d)
     """  # noqa: D301  click keeps the lines after its \b as they are
     secret = generate_secret()
-    run_on_database(
-        settings,
-        "write",
-        lambda database: auth_store.rotate_client_secret(
-            database, identifier, hash_secret(secret), keep_old_for
-        ),
-    )
+    with _explain_configured_client(identifier, settings):
+        run_on_database(
+            settings,
+            "write",
+            lambda database: auth_store.rotate_client_secret(
+                database, identifier, hash_secret(secret), keep_old_for
+            ),
+        )
     overlap = format_duration(keep_old_for)
     old = f"stays valid for {overlap}" if keep_old_for else "is no longer valid"
     click.echo(
@@ -155,11 +158,12 @@ def rotate_secret(identifier: str, keep_old_for: timedelta, settings: Settings) 
 @add_settings_option
 def remove_client(identifier: str, settings: Settings) -> None:
     """Remove a client; its tokens stop working within seconds."""
-    run_on_database(
-        settings,
-        "write",
-        lambda database: auth_store.delete_client(database, identifier),
-    )
+    with _explain_configured_client(identifier, settings):
+        run_on_database(
+            settings,
+            "write",
+            lambda database: auth_store.delete_client(database, identifier),
+        )
     click.echo(f"removed client {identifier!r}; its tokens are no longer accepted", err=True)
 
 
@@ -207,6 +211,20 @@ def rotate_keys(*, drop_old: bool, settings: Settings) -> None:
         ),
     )
     click.echo(key.kid)
+
+
+@contextmanager
+def _explain_configured_client(identifier: str, settings: Settings) -> Iterator[None]:
+    """Replace ``NotFound`` by another error if the client is defined by the settings instead."""
+    try:
+        yield
+    except NotFound:
+        if identifier != settings.client_id:
+            raise
+        raise CommandError(
+            f"the client {identifier!r} is that of CASE_CLIENT_ID: change CASE_CLIENT_SECRET and "
+            "restart the server"
+        ) from None
 
 
 def _require_valid_client(identifier: str, name: str | None, settings: Settings) -> None:

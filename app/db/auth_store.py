@@ -155,7 +155,7 @@ async def delete_client(database: Database, identifier: str) -> None:
 
 
 def _client_not_found(identifier: str) -> NotFound:
-    return NotFound("client", identifier, "case-server client list shows all clients")
+    return NotFound("client", identifier, "`case-server client list` shows all clients")
 
 
 async def list_revoked_token_ids(database: Database) -> frozenset[str]:

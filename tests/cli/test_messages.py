@@ -174,9 +174,15 @@ $ case-server undelete item 00000000-0000-4000-8000-000000000000
   no deleted CFItem has the identifier '00000000-0000-4000-8000-000000000000': it never was here,
   or was purged; import it
 $ case-server client remove nobody
-  no client has the identifier 'nobody': case-server client list shows all clients
+  no client has the identifier 'nobody': `case-server client list` shows all clients
 $ case-server client rotate nobody
-  no client has the identifier 'nobody': case-server client list shows all clients
+  no client has the identifier 'nobody': `case-server client list` shows all clients
+$ case-server client remove local-client
+  the client 'local-client' is that of CASE_CLIENT_ID: change CASE_CLIENT_SECRET and restart
+  the server
+$ case-server client rotate local-client
+  the client 'local-client' is that of CASE_CLIENT_ID: change CASE_CLIENT_SECRET and restart
+  the server
 """
 
 
