@@ -73,7 +73,7 @@ async def show_changes(  # noqa: PLR0913, PLR0917  the parameters of the path an
     database = get_app_state(request).database
     attributes = await fetch_document(database, document)
     writes = await change_history.list_write_transactions(database, document, MAX_WRITES)
-    times = [_format_time(write["written_at"]) for write in writes]
+    times = [_format_exact_time(write["written_at"]) for write in writes]
     since = since or (times[1] if len(times) > 1 else START)
     period = _parse_period(document, since, until)
     counts = await change_history.count_changed_entities(database, period)
@@ -116,7 +116,7 @@ async def download_changes_csv(
         for row in await change_history.list_changed_entities(database, period, part):
             entity = _build_row(row)
             details = (entity.kind, entity.code, entity.summary, entity.identifier)
-            state = (_format_time(entity.changed_at), "yes" if entity.exists else "no")
+            state = (_format_exact_time(entity.changed_at), "yes" if entity.exists else "no")
             rows.append((part, *details, *state))
     return create_csv_response("changes.csv", rows)
 
@@ -138,7 +138,8 @@ def _build_row(row: Any) -> ChangedEntity:
     )
 
 
-def _format_time(time: datetime) -> str:
+def _format_exact_time(time: datetime) -> str:
+    """Format a timestamp with all its digits, as ``since`` and ``until`` need them."""
     return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
