@@ -13,6 +13,9 @@ from .connector import is_out_of_file_descriptors
 
 log = logging.getLogger("case_server")
 
+LOCK_TIMEOUT_SECONDS = 10.0
+"""Maximum wait for a lock that another transaction holds."""
+
 OUT_OF_FILES_REMEDY = (
     "raise the limit on open files (ulimit -n), or lower CASE_SERVER_MAX_CONNECTIONS or "
     "CASE_SERVER_POOL_SIZE"
@@ -84,6 +87,14 @@ def to_service_unavailable(error: BaseException) -> ServiceUnavailable:
         log.error("out of file descriptors (%s): %s", error, OUT_OF_FILES_REMEDY)
         return ServiceUnavailable(
             "the server is out of file descriptors; retry later", headers={"Retry-After": "1"}
+        )
+    if isinstance(error, asyncpg.LockNotAvailableError):
+        # The database is fine. A pooled write may still retry; otherwise its client gets a 503.
+        log.info("a lock was not granted: %s", error)
+        return ServiceUnavailable(
+            f"waited {LOCK_TIMEOUT_SECONDS:g} s for another transaction, probably a write of the "
+            "same framework or entity that is still running; retry later",
+            headers={"Retry-After": "1"},
         )
     if isinstance(error, CONFLICTS) and "recovery" in str(error):
         # The code is that of conflicting writes; only the message names the recovery.

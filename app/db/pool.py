@@ -47,6 +47,7 @@ from .connector import (
 from .driver_errors import (
     CONNECT_ERRORS,
     CONNECTION_LOST,
+    LOCK_TIMEOUT_SECONDS,
     POOLED_RETRYABLE,
     RETRYABLE,
     map_errors_to_unavailable,
@@ -95,12 +96,9 @@ RECOVERY_CONFLICT_PAUSES_SECONDS = (0.0, 0.1, 0.5)
 SESSION = {
     # A write bases its decisions on one snapshot; on a conflict it is tried again.
     "default_transaction_isolation": "repeatable read",
-    # How long a write waits for a lock that another one holds.
-    "lock_timeout": "10s",
+    "lock_timeout": f"{LOCK_TIMEOUT_SECONDS:g}s",
 }
 """Settings of Postgres for every connection of the pool."""
-
-LOCK_TIMEOUT_SECONDS = 10.0
 
 COMMIT_TIMEOUT_SECONDS = 3.0
 """Maximum wait for the standbys that must confirm a commit, once it was noticed."""

@@ -1,12 +1,13 @@
 """The pool: prepared statements, timeouts, connections in a bad state, and retried writes."""
 
 import asyncio
+import logging
 import os
 import resource
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from sqlalchemy import text
 from support.databases import SELECT_ADVISORY_LOCKS, Execute
 
 from case_server.case.resources import ITEMS
+from case_server.db.connector import Connection
 from case_server.db.locks import advisory_lock
-from case_server.db.pool import MAX_WRITE_ATTEMPTS, STALLED_TIMEOUT_SECONDS, Database
+from case_server.db.pool import MAX_WRITE_ATTEMPTS, SESSION, STALLED_TIMEOUT_SECONDS, Database
 from case_server.db.read.visibility import compile_entity_query
 from case_server.db.statement import CompiledStatement
 from case_server.exceptions import ServiceUnavailable
@@ -241,6 +243,45 @@ async def test_lost_connection_is_reported_with_its_reason(
             ):
                 await connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
     assert "due to administrator command" in caplog.text
+
+
+@pytest.mark.parametrize("is_advisory", [True, False], ids=["advisory", "row"])
+async def test_write_that_waits_too_long_for_a_lock_names_the_other_write(
+    settings: Settings,
+    database_url: str,
+    execute: Execute,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    is_advisory: bool,
+) -> None:
+    monkeypatch.setitem(SESSION, "lock_timeout", "100ms")
+    direct = settings.model_copy(update={"database_url": database_url})
+    await execute("INSERT INTO revisions VALUES ('locked', 0, now()) ON CONFLICT DO NOTHING")
+
+    async def write(connection: Connection) -> None:
+        async with AsyncExitStack() as stack:
+            if is_advisory:
+                await stack.enter_async_context(advisory_lock(connection, LOCK_NAME))
+            await connection.execute("UPDATE revisions SET version = 1 WHERE scope = 'locked'")
+
+    async with Database.open(database_url, direct) as database:
+        async with database.connection() as connection, AsyncExitStack() as stack:
+            if is_advisory:
+                await stack.enter_async_context(advisory_lock(connection, LOCK_NAME))
+            else:
+                await stack.enter_async_context(connection.transaction())
+                await write(connection)
+            with pytest.raises(ServiceUnavailable) as raised:
+                await database.run_write_with_retry(write, "another lock")
+        await database.run_write_with_retry(write, "another lock")
+    assert raised.value.description == (
+        "waited 10 s for another transaction, probably a write of the same framework or entity "
+        "that is still running; retry later"
+    )
+    assert raised.value.headers["Retry-After"]
+    assert "database unavailable" not in caplog.text
+    assert all(record.levelno < logging.WARNING for record in caplog.records)
 
 
 CONFLICT = """
