@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -16,7 +17,13 @@ from ..exceptions import NotFound
 from . import auth, relations
 from .api_examples import list_json_links, render_json_page
 from .attributes import fetch_document, get_short_title, parse_entity_attributes
-from .pages import Offset, PageRoute, is_fragment_request, render_page
+from .pages import (
+    Offset,
+    PageRoute,
+    fetch_page_and_total,
+    is_fragment_request,
+    render_page,
+)
 
 if TYPE_CHECKING:
     from ..db.pool import Database
@@ -34,13 +41,14 @@ router = APIRouter(route_class=PageRoute, dependencies=[Depends(auth.require_rea
 async def list_frameworks(request: Request, q: str = "", offset: Offset = 0) -> Response:
     """List the frameworks whose title, creator or publisher contains ``q``, by default all."""
     database = get_app_state(request).database
-    rows = await frameworks.list_frameworks(database, q.strip(), PAGE_SIZE, offset)
+    fetch = partial(frameworks.list_frameworks, database, q.strip())
+    rows, total = await fetch_page_and_total(fetch, PAGE_SIZE, offset)
     return await render_page(
         request,
         "frameworks.html",
         title="Frameworks",
         frameworks=[(parse_entity_attributes(row["body"]), row["items"]) for row in rows],
-        total=rows[0]["total"] if rows else 0,
+        total=total,
         q=q,
         offset=offset,
         page_size=PAGE_SIZE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -13,7 +14,14 @@ from ..db.read import crosswalk, frameworks
 from ..exceptions import BadRequest
 from . import auth
 from .attributes import fetch_document, parse_entity_attributes
-from .pages import Offset, PageRoute, create_csv_response, render_page
+from .pages import (
+    Offset,
+    PageFetch,
+    PageRoute,
+    create_csv_response,
+    fetch_page_and_total,
+    render_page,
+)
 from .relations import describe_relation
 
 PAGE_SIZE = 100
@@ -49,12 +57,12 @@ async def show_comparison(
         )
     titles = await _fetch_titles(database, left, right)
     part = part if part in PARTS else "related"
-    parts = await _fetch_parts(database, (left, right), PAGE_SIZE, {part: offset})
+    parts, totals = await _fetch_parts(database, (left, right), PAGE_SIZE, {part: offset})
     comparison = {
         **parts,
         "titles": titles,
         "part": part,
-        "totals": {name: rows[0]["total"] if rows else 0 for name, rows in parts.items()},
+        "totals": totals,
         "related": [(_describe_relation(row), row) for row in parts["related"]],
     }
     return await render_page(
@@ -73,7 +81,7 @@ async def download_comparison_csv(request: Request, left: str, right: str) -> Re
     """Return the comparison of two frameworks as CSV: related items, then unrelated ones."""
     database = get_app_state(request).database
     await _fetch_titles(database, left, right)
-    parts = await _fetch_parts(database, (left, right), None, {})
+    parts, _ = await _fetch_parts(database, (left, right), None, {})
     left_names, right_names = ([f"{side} {name}" for name in COLUMNS] for side in SIDES)
     rows: list[tuple[str | None, ...]] = [(*left_names, "relation", *right_names)]
     for row in parts["related"]:
@@ -86,20 +94,22 @@ async def download_comparison_csv(request: Request, left: str, right: str) -> Re
 
 async def _fetch_parts(
     database: Database, documents: tuple[str, str], limit: int | None, offsets: Mapping[str, int]
-) -> dict[str, list[Any]]:
-    """Return the rows of the three parts of a comparison: "related", "left" and "right".
+) -> tuple[dict[str, list[Any]], dict[str, int]]:
+    """Return the rows of the parts of a comparison, and their totals, each as a dict by part.
 
-    ``limit`` is the maximum number of rows of each part, None for all rows. ``offsets`` maps parts
-    to numbers of rows to skip.
+    The parts are "related", "left" and "right". ``limit`` is the maximum number of rows of each
+    part, None for all rows. ``offsets`` maps parts to numbers of rows to skip.
     """
-    offset = offsets.get("related", 0)
-    related = await crosswalk.list_crosswalk_associations(database, *documents, limit, offset)
-    parts: dict[str, list[Any]] = {"related": related}
+    fetches: dict[str, PageFetch] = {
+        "related": partial(crosswalk.list_crosswalk_associations, database, *documents)
+    }
     for side in SIDES:
-        offset = offsets.get(side, 0)
-        rows = await crosswalk.list_unrelated_items(database, documents, side, limit, offset)
-        parts[side] = rows
-    return parts
+        fetches[side] = partial(crosswalk.list_unrelated_items, database, documents, side)
+    parts, totals = {}, {}
+    for part, fetch in fetches.items():
+        offset = offsets.get(part, 0)
+        parts[part], totals[part] = await fetch_page_and_total(fetch, limit, offset)
+    return parts, totals
 
 
 def _describe_relation(row: Any) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextvars import ContextVar
 from functools import cache
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 from urllib.parse import quote, unquote, urlencode
 
 from fastapi import FastAPI, Query, Request, Response
@@ -41,6 +41,9 @@ PATH_PREFIX: ContextVar[str] = ContextVar("path_prefix", default="")
 """The path prefix of the current page. Macros of templates have no access to the request."""
 
 Offset = Annotated[int, Query(ge=0, le=2**31 - 1)]
+
+PageFetch: TypeAlias = Callable[[int | None, int], Awaitable[list[Any]]]
+"""Called with a limit and an offset; returns the rows, each with the ``total`` of the list."""
 
 HEADERS = {
     # Nothing inline and nothing from other sites, so that a script in a framework cannot run.
@@ -166,6 +169,16 @@ def create_csv_response(filename: str, rows: Iterable[tuple[str | None, ...]]) -
         media_type="text/csv; charset=utf-8",
         headers={"Content-Disposition": f'attachment; filename="{filename}"'},
     )
+
+
+async def fetch_page_and_total(
+    fetch: PageFetch, limit: int | None, offset: int
+) -> tuple[list[Any], int]:
+    """Return the rows of a page of a list, and the total number of rows of the list."""
+    rows = await fetch(limit, offset)
+    # Each row has the total. A page beyond the end has no row, so the first one is read as well.
+    first_rows = await fetch(1, 0) if offset and not rows else rows
+    return rows, first_rows[0]["total"] if first_rows else 0
 
 
 def is_fragment_request(request: Request) -> bool:

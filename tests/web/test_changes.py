@@ -60,6 +60,15 @@ async def test_latest_write_is_default_period(browser: AsyncClient, written: Bod
     assert "but not previous values" in page
 
 
+async def test_page_beyond_the_end_does_not_deny_changes(
+    browser: AsyncClient, written: Body
+) -> None:
+    page = (await browser.get(address(written), params={"offset": "500"})).text
+    assert counts(page) == {"Added": 0, "Changed": 1, "Deleted": 0}
+    assert "Nothing was changed" not in page
+    assert "none from 501 on, 1 in all" in page
+
+
 async def test_period_between_any_two_states(browser: AsyncClient, written: Body) -> None:
     made, exchanged, put = await states(browser, written)
     for since, until, expected in (

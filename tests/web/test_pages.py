@@ -282,6 +282,7 @@ async def test_search_results_show_path(browser: AsyncClient, client: AsyncClien
     assert "<html" not in fragment.text
     assert "Interpret products" in fragment.text
     assert "No item contains" in (await browser.get("/search?q=unheard")).text
+    assert "No further item contains" in (await browser.get("/search?q=products&offset=20")).text
     elsewhere = factories.package()
     await client.post("/case/1.1/CFPackages", json=elsewhere)
     other = elsewhere["CFDocument"]["identifier"]
@@ -315,6 +316,44 @@ async def test_comparison_and_its_csv(browser: AsyncClient, client: AsyncClient)
     assert "is replaced by" in (await browser.get("/compare", params=turned)).text
     same = await browser.get("/compare", params={"left": both["left"], "right": both["left"]})
     assert same.status_code == 400
+
+
+def find_previous(page: str) -> str:
+    return unescape(re.findall('rel="prev" href="([^"]+)"', page)[0])
+
+
+async def test_page_beyond_the_end_of_a_comparison_keeps_the_total(
+    browser: AsyncClient, client: AsyncClient
+) -> None:
+    left, right = factories.package(), factories.package()
+    pair = [left["CFItems"][0]["identifier"], right["CFItems"][1]["identifier"]]
+    left["CFAssociations"].append(factories.association(*pair, associationType="isRelatedTo"))
+    for body in (right, left):
+        assert (await client.post("/case/1.1/CFPackages", json=body)).status_code == 201
+    both = {"left": left["CFDocument"]["identifier"], "right": right["CFDocument"]["identifier"]}
+    for part in ("related", "left", "right"):
+        params = {**both, "part": part}
+        totals = re.findall(r"count.>(\d+)<", (await browser.get("/compare", params=params)).text)
+        page = (await browser.get("/compare", params={**params, "offset": "500"})).text
+        assert re.findall(r"count.>(\d+)<", page) == totals == ["1", "1", "1"]
+        assert "No association relates" not in page
+        assert "Every item is related" not in page
+        assert "none from 501 on, 1 in all" in page
+        last_page = (await browser.get(find_previous(page))).text
+        assert "none from" not in last_page
+        assert re.findall(r"count.>(\d+)<", last_page) == totals
+
+
+async def test_page_beyond_the_end_of_the_frameworks_keeps_the_total(
+    browser: AsyncClient, framework: Body
+) -> None:
+    title = framework["CFDocument"]["title"]
+    page = (await browser.get("/", params={"q": title, "offset": "500"})).text
+    assert "No framework matches" not in page
+    assert "none from 501 on, 1 in all" in page
+    assert title in unescape((await browser.get(find_previous(page))).text)
+    missing = (await browser.get("/", params={"q": "unheard of", "offset": "500"})).text
+    assert "No framework matches" in missing
 
 
 WRONG = {

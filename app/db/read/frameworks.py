@@ -31,7 +31,9 @@ class FrameworkSummary:
     deleted_at: datetime | None
 
 
-async def list_frameworks(database: Database, text: str, limit: int, offset: int) -> list[Record]:
+async def list_frameworks(
+    database: Database, text: str, limit: int | None, offset: int
+) -> list[Record]:
     """Return a page of frameworks whose title, creator or publisher contains ``text``.
 
     The frameworks are sorted by title. Each row is (identifier, body, total, items). ``body`` is
