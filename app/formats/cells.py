@@ -37,6 +37,9 @@ SURROUNDING_SPACE = re.compile(r"\A[\s\u200b\u2060\ufeff]+|[\s\u200b\u2060\ufeff
 
 INTEGER_PATTERN = re.compile(r"[+-]?\d+")
 
+MAX_INTEGER_DIGITS = 400
+"""Digits of an integer that are read. A double overflows from 310 digits on."""
+
 
 @dataclass(frozen=True)
 class CellCodec:
@@ -118,8 +121,18 @@ def _read_number(cell: Cell) -> Any:
         return cell.value if isinstance(cell, FormattedNumber) else cell
     written = format_cell(cell).strip()
     if INTEGER_PATTERN.fullmatch(written):
-        return int(written)
+        return _parse_integer(written)
     return float(written) if NUMBER.fullmatch(written) else written
+
+
+def _parse_integer(written: str) -> int:
+    """Convert digits with an optional sign to an int; of a very long number, use the first digits.
+
+    Every field refuses such a number as out of range, but ``int`` itself refuses 4,300 digits.
+    """
+    digits = written.lstrip("+-").lstrip("0") or "0"
+    number = int(digits[:MAX_INTEGER_DIGITS])
+    return -number if written.startswith("-") else number
 
 
 JSON_STRINGS = re.compile(r'\[\s*("(?:[^"\\]|\\.)*"\s*(,\s*(?=")|(?=\])))*\]')

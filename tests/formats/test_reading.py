@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import zipfile
 from datetime import UTC, datetime
 from typing import Any
@@ -338,6 +339,18 @@ def test_smart_level_of_many_digits_is_reported() -> None:
     (problem,) = find_problems(f"smartLevel,Statement\n1,Fold\n1.{'9' * 5000},Valley fold\n")
     assert problem["path"] == "row 3 (sequenceNumber)"
     assert "must be less than or equal to 2147483647" in problem["message"]
+
+
+@pytest.mark.parametrize("number", ["9" * 25, "9" * 1000, "9" * 5000, "+" + "9" * 5000])
+def test_sequence_number_of_many_digits_is_out_of_range(number: str) -> None:
+    (problem,) = find_problems(f"code,Statement,sequenceNumber\nA,Fold,{number}\n")
+    assert problem["path"] == "row 2, column C (sequenceNumber)"
+    assert re.fullmatch("9+…? must be less than or equal to 2147483647", problem["message"])
+
+
+def test_sequence_number_may_have_many_leading_zeros() -> None:
+    package = read_csv(f"code,Statement,sequenceNumber\nA,Fold,{'0' * 5000}7\n")
+    assert list_entities(package, "CFAssociation")[0]["sequenceNumber"] == 7
 
 
 def edited(raw: bytes, change: Any) -> bytes:
