@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from ..db.pool import Database
-from ..db.write.change_counts import ChangeCounts
+from ..db.write.upload.change_counts import ChangeCounts
 from ..net.download import Fetcher
 from ..net.ssrf import is_http_url
 from ..server.startup import has_database

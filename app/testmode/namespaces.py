@@ -22,7 +22,7 @@ from ..db import auth_store
 from ..db.pool import Database
 from ..db.postgres import clones
 from ..db.postgres.clones import DatabaseCloner
-from ..db.write.package import write_package
+from ..db.write.upload.package import write_package
 from ..exceptions import BadRequest, Conflict, NotFound, ServiceUnavailable
 from .clone import DatabaseClone, DatabaseProxy
 from .faults import FaultList

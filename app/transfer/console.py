@@ -12,7 +12,7 @@ import click
 from ..exceptions import Problem
 
 if TYPE_CHECKING:
-    from ..db.write.change_counts import ChangeCounts
+    from ..db.write.upload.change_counts import ChangeCounts
 
 Progress: TypeAlias = Callable[[str], None]
 """Called with the name of each stage of long work; with an empty string at its end."""

@@ -19,9 +19,9 @@ from ..case.resources import ASSOCIATIONS, ITEMS
 from ..case.stored_form import NO_ECHOED_VALUES, EchoedValues, may_have_default_item_types
 from ..case.types import ASSOCIATION_TYPE_PATTERN, IDENTIFIER_PATTERN, PATTERN_MESSAGES
 from ..db.pool import Database
-from ..db.write.change_counts import ChangeCounts
-from ..db.write.loss_guard import DataLossError, raise_for_data_loss
-from ..db.write.package import Guard, write_package
+from ..db.write.upload.change_counts import ChangeCounts
+from ..db.write.upload.loss_guard import DataLossError, raise_for_data_loss
+from ..db.write.upload.package import Guard, write_package
 from ..exceptions import CaseServerError, CommandError, Problem
 from ..formats.reader import read_framework
 from ..lint.structure import LintWarning, find_structural_violations

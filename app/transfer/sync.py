@@ -23,9 +23,9 @@ from ..db.mirrors import Mirror
 from ..db.pool import Database
 from ..db.read.revisions import Revision, RevisionCache
 from ..db.write import soft_delete
-from ..db.write.change_counts import ChangeCounts
-from ..db.write.loss_guard import ALLOW_FLAG, DataLossError, raise_for_data_loss
-from ..db.write.package import write_package
+from ..db.write.upload.change_counts import ChangeCounts
+from ..db.write.upload.loss_guard import ALLOW_FLAG, DataLossError, raise_for_data_loss
+from ..db.write.upload.package import write_package
 from ..exceptions import CaseServerError, CommandError, NotFound, Problem
 from ..formatting import format_count, join_first
 from ..net.download import DownloadError, Fetcher, FetchResult

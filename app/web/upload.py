@@ -21,9 +21,9 @@ from ..api.dependencies import get_app_state
 from ..case.package import PreparedPackage
 from ..db.pool import Database
 from ..db.read import entities, frameworks, package_diff
-from ..db.write.change_counts import ChangeCounts
-from ..db.write.loss_guard import DataLossError, describe_data_loss
-from ..db.write.package import UploadResult, write_package
+from ..db.write.upload.change_counts import ChangeCounts
+from ..db.write.upload.loss_guard import DataLossError, describe_data_loss
+from ..db.write.upload.package import UploadResult, write_package
 from ..exceptions import BadRequest, CaseServerError, ContentTooLarge, Problem
 from ..repair.reader import repair_and_parse
 from ..repair.repair_log import RepairSummary

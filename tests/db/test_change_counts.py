@@ -18,9 +18,9 @@ from support.selection import scale_examples
 
 from case_server.case.package import DerivedValues, parse_package
 from case_server.db.pool import Database
-from case_server.db.write.change_counts import ChangeCounts
-from case_server.db.write.loss_guard import DataLossError, raise_for_data_loss
-from case_server.db.write.package import write_package
+from case_server.db.write.upload.change_counts import ChangeCounts
+from case_server.db.write.upload.loss_guard import DataLossError, raise_for_data_loss
+from case_server.db.write.upload.package import write_package
 
 pytestmark = pytest.mark.usefixtures("clean")
 

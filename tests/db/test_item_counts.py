@@ -21,8 +21,8 @@ from case_server.db.read import frameworks, item_counts, lists
 from case_server.db.read.derived_fields import ResourceView
 from case_server.db.write import entities as store
 from case_server.db.write import soft_delete
-from case_server.db.write.package import write_package
 from case_server.db.write.purge import purge
+from case_server.db.write.upload.package import write_package
 from case_server.exceptions import CaseServerError
 from case_server.query import filter as filters
 from case_server.query import params

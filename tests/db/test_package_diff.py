@@ -13,7 +13,7 @@ from case_server.case.resources import DOCUMENTS
 from case_server.db.pool import Database
 from case_server.db.read.revisions import Revision, RevisionCache
 from case_server.db.write import soft_delete
-from case_server.db.write.package import UploadResult, write_package
+from case_server.db.write.upload.package import UploadResult, write_package
 from case_server.repair.reader import repair_and_parse
 
 Entry = tuple[str, str, str]

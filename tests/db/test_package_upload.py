@@ -11,7 +11,7 @@ from support.packages import store_package
 from case_server.case.package import PreparedPackage
 from case_server.case.package_stream import parse_package_lazily
 from case_server.db.pool import Database
-from case_server.db.write.package import write_package
+from case_server.db.write.upload.package import write_package
 from case_server.exceptions import ServiceUnavailable, UnprocessableContent
 from case_server.transfer.console import STAGES
 from stress.cluster import wait_until

@@ -15,8 +15,8 @@ from support.packages import export_package
 from case_server.case.resources import DOCUMENTS, ITEMS
 from case_server.db.pool import Database
 from case_server.db.write import soft_delete
-from case_server.db.write.package import write_package
 from case_server.db.write.purge import purge
+from case_server.db.write.upload.package import write_package
 from case_server.exceptions import Conflict, NotFound
 from case_server.repair.reader import repair_and_parse
 

@@ -25,7 +25,7 @@ from case_server.api.profiles import PLATFORM
 from case_server.case.package import PreparedPackage, parse_package
 from case_server.case.resources import DEFINITIONS
 from case_server.db.pool import Database
-from case_server.db.write.package import write_package
+from case_server.db.write.upload.package import write_package
 from case_server.formats import xlsx
 from case_server.formats.file_format import FILE_FORMATS, FileFormat
 from case_server.formats.jsonl import JsonLinesWriter

@@ -9,7 +9,7 @@ import pytest
 
 from case_server.case.package import IdentifiedCFPackage, PreparedPackage, parse_package
 from case_server.db.pool import Database
-from case_server.db.write.package import UploadResult, write_package
+from case_server.db.write.upload.package import UploadResult, write_package
 from case_server.exceptions import Problem, UnprocessableContent
 from case_server.formats.file_format import FileFormat
 from case_server.repair.reader import RepairedPackage, _read_unchanged

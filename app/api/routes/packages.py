@@ -15,7 +15,7 @@ from ...case.package import PreparedPackage, UploadedCFPackage
 from ...case.package_stream import parse_package_lazily
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ...db.read.package import FrameworkSnapshot, find_document_id
-from ...db.write.package import UploadResult, write_package
+from ...db.write.upload.package import UploadResult, write_package
 from ...query import page, params
 from ...repair.reader import repair_and_parse
 from ...repair.repair_log import RepairSummary

@@ -1,1 +1,1 @@
-"""Writes: upserts of entities and packages, soft deletes, purges and the change log."""
+"""Writes: upserts of entities, uploads of packages, soft deletes, purges and the change log."""

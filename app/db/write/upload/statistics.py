@@ -10,8 +10,8 @@ from __future__ import annotations
 from sqlalchemy import JSON
 from sqlalchemy.dialects.postgresql import TSVECTOR
 
-from ..connector import Connection
-from ..schema import tables
+from ...connector import Connection
+from ...schema import tables
 
 ANALYZED_TABLES = (tables.items, tables.associations, tables.changes)
 

@@ -6,10 +6,10 @@ framework silently. PUT of the API has no guard, because its client requests a f
 
 from __future__ import annotations
 
-from ...case.resources import ASSOCIATIONS, ITEMS
-from ...exceptions import Conflict
-from ...formatting import format_count
-from ..schema import tables
+from ....case.resources import ASSOCIATIONS, ITEMS
+from ....exceptions import Conflict
+from ....formatting import format_count
+from ...schema import tables
 from .change_counts import ChangeCounts
 from .package import UploadResult
 

@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 from anyio import to_thread
 from asyncpg import Record
 
-from ..connector import Connection
-from ..statement import CompiledStatement
+from ...connector import Connection
+from ...statement import CompiledStatement
 
 Progress: TypeAlias = Callable[[str], None]
 """Called with the name of each stage of an upload when it starts."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import NamedTuple
 
-from ...case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS
-from ..schema import tables
+from ....case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS
+from ...schema import tables
 
 PARTS = (ITEMS, ASSOCIATIONS, RUBRICS)
 """The resources that belong to one document and are deleted if its package lacks them."""

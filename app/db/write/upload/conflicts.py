@@ -18,14 +18,14 @@ from sqlalchemy import (
     union_all,
 )
 
-from ...case.resources import ASSOCIATIONS, ITEMS, RUBRICS, ResourceType
-from ...exceptions import Problem
-from ..read.visibility import build_live_condition
-from ..schema import tables
-from ..schema.expressions import build_text_extract
-from ..schema.parameters import DOCUMENT
-from ..statement import CompiledStatement
-from . import package_identifiers
+from ....case.resources import ASSOCIATIONS, ITEMS, RUBRICS, ResourceType
+from ....exceptions import Problem
+from ...read.visibility import build_live_condition
+from ...schema import tables
+from ...schema.expressions import build_text_extract
+from ...schema.parameters import DOCUMENT
+from ...statement import CompiledStatement
+from .. import package_identifiers
 from .staging import CRITERION, LEVEL, STAGED
 
 LIST_ORDER = ("CFItems", "CFAssociations", "CFRubrics", CRITERION, LEVEL)

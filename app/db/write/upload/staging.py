@@ -26,10 +26,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.schema import CreateTable
 
-from ...case.package import EntityRow, PreparedPackage
-from ...case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS
-from ..connector import Connection
-from ..read.body_digests import (
+from ....case.package import EntityRow, PreparedPackage
+from ....case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS
+from ...connector import Connection
+from ...read.body_digests import (
     add_container_link,
     build_container_link_column,
     build_digest_column,
@@ -37,12 +37,12 @@ from ..read.body_digests import (
     compile_document_body_query,
     matches_stored_entity,
 )
-from ..read.visibility import build_live_condition
-from ..schema import tables
-from ..schema.parameters import DOCUMENT
-from ..statement import DIALECT, CompiledStatement
-from .dml import REFERENCES
-from .stored_forms import StoredFormConverter
+from ...read.visibility import build_live_condition
+from ...schema import tables
+from ...schema.parameters import DOCUMENT
+from ...statement import DIALECT, CompiledStatement
+from ..dml import REFERENCES
+from ..stored_forms import StoredFormConverter
 
 STAGED = Table(
     "staged",

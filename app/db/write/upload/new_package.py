@@ -14,14 +14,15 @@ from typing import Any
 
 from sqlalchemy import CTE, Text, literal, literal_column, null, select
 
-from ...case.package import PreparedPackage
-from ...case.resources import ASSOCIATIONS, ITEMS, ResourceType
-from ..read.visibility import build_live_condition
-from ..schema import tables
-from ..schema.expressions import build_exists
-from ..schema.parameters import DOCUMENT
-from ..statement import CompiledStatement
-from . import change_log, dml
+from ....case.package import PreparedPackage
+from ....case.resources import ASSOCIATIONS, ITEMS, ResourceType
+from ...read.visibility import build_live_condition
+from ...schema import tables
+from ...schema.expressions import build_exists
+from ...schema.parameters import DOCUMENT
+from ...statement import CompiledStatement
+from .. import change_log, dml
+from ..stored_forms import StoredFormConverter
 from .conflicts import compile_new_package_conflict_query
 from .package_statements import (
     build_prerequisite_statements,
@@ -40,8 +41,7 @@ from .staging import (
     copy_to_staging_table,
     create_staging_table,
 )
-from .stored_forms import StoredFormConverter
-from .upload_transaction import NamedStatements, UploadTransaction
+from .transaction import NamedStatements, UploadTransaction
 
 LARGE_RESOURCES = (ITEMS, ASSOCIATIONS)
 COPIED_COLUMNS = ("ordinal", "body", "last_change_date_time", "document_identifier")

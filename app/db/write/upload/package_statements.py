@@ -33,13 +33,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
-from ...case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS, ResourceType
-from ..read.package import DEFINITION_REFERENCES
-from ..schema import tables
-from ..schema.expressions import build_exists
-from ..schema.parameters import DOCUMENT
-from ..statement import CompiledStatement
-from . import change_log, dml, package_identifiers
+from ....case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS, ResourceType
+from ...read.package import DEFINITION_REFERENCES
+from ...schema import tables
+from ...schema.expressions import build_exists
+from ...schema.parameters import DOCUMENT
+from ...statement import CompiledStatement
+from .. import change_log, dml, package_identifiers
 from .staging import (
     CRITERION,
     LEVEL,
@@ -48,7 +48,7 @@ from .staging import (
     build_changed_rows_cte,
     build_staged_identifiers_query,
 )
-from .upload_transaction import DEFINITIONS_STAGE, NamedStatements
+from .transaction import DEFINITIONS_STAGE, NamedStatements
 
 UPDATED: ColumnElement[str] = literal(tables.UPDATE).label("operation")
 

@@ -17,30 +17,30 @@ import asyncpg
 from sqlalchemy import Text, bindparam, func, literal, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from ...case.package import PreparedPackage
-from ...case.resources import ITEMS
-from ...case.stored_form import NO_ECHOED_VALUES, EchoedValues
-from ...exceptions import Conflict, NotFound
-from ..connector import Connection
-from ..locks import advisory_locks
-from ..pool import Database
-from ..read.body_digests import build_container_link_column
-from ..read.revisions import Revision, fetch_revision
-from ..read.visibility import build_live_condition
-from ..schema import tables
-from ..schema.expressions import build_text_extract
-from ..schema.parameters import DOCUMENT
-from ..statement import CompiledStatement
+from ....case.package import PreparedPackage
+from ....case.resources import ITEMS
+from ....case.stored_form import NO_ECHOED_VALUES, EchoedValues
+from ....exceptions import Conflict, NotFound
+from ...connector import Connection
+from ...locks import advisory_locks
+from ...pool import Database
+from ...read.body_digests import build_container_link_column
+from ...read.revisions import Revision, fetch_revision
+from ...read.visibility import build_live_condition
+from ...schema import tables
+from ...schema.expressions import build_text_extract
+from ...schema.parameters import DOCUMENT
+from ...statement import CompiledStatement
+from ..derived_values import DerivedValueReplacer
+from ..dry_run import write_transaction
+from ..stored_forms import StoredFormConverter
 from .change_counts import ChangeCounts, compute_change_counts
 from .conflicts import compile_conflict_query, convert_conflicts_to_problems
-from .derived_values import DerivedValueReplacer
-from .dry_run import write_transaction
 from .new_package import NewPackageConflictError, insert_new_package
 from .package_statements import build_upload_statements
 from .staging import STAGED, StagingSummary, stage_package
 from .statistics import analyze_changed_tables
-from .stored_forms import StoredFormConverter
-from .upload_transaction import Progress, UploadTransaction
+from .transaction import Progress, UploadTransaction
 
 Mode = Literal["create", "replace", "upsert"]
 

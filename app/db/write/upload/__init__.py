@@ -1,0 +1,1 @@
+"""Upload of a package: staging, comparison, statements, change counts and the loss guard."""
