@@ -285,9 +285,9 @@ def _compile_page_with_child_counts(page: CTE, *order: ColumnElement[Any]) -> Co
 def _build_non_roots_query(own_items: CTE) -> Select[Any]:
     """Build the query for the identifiers of the items that have a parent among ``own_items``.
 
-    It sorts items and links by the parent, so that a link follows its parent. A join would read all
-    items for each link if Postgres took the CTE for small, as it does before a new framework has
-    been analyzed. Looking up each parent takes 1.6 times as long.
+    It groups items and links by the parent. A join would read all items for each link if Postgres
+    took the CTE for small, as it does before a new framework has been analyzed. Looking up each
+    parent takes 1.6 times as long.
     """
     link = tables.associations
     nodes = union_all(
@@ -296,9 +296,13 @@ def _build_non_roots_query(own_items: CTE) -> Select[Any]:
             link.c.document_identifier == DOCUMENT, _build_parent_link_condition(link)
         ),
     ).subquery("nodes")
-    is_own = func.bool_or(nodes.c.child.is_(None)).over(partition_by=nodes.c.node)
-    children = select(nodes.c.child, is_own.label("has_own_parent")).subquery("children")
-    return select(children.c.child).where(children.c.has_own_parent)
+    children = func.array_agg(nodes.c.child).filter(nodes.c.child.is_not(None))
+    # Only an item of the document itself has a row without a child.
+    return (
+        select(func.unnest(children))
+        .group_by(nodes.c.node)
+        .having(func.bool_or(nodes.c.child.is_(None)))
+    )
 
 
 @cache
