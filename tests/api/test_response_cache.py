@@ -199,6 +199,23 @@ async def test_if_none_match_returns_304(api: Api) -> None:
         assert answer.headers["ETag"] != first.headers["ETag"]
 
 
+@pytest.mark.parametrize("condition", [{"If-Match": '"other"'}, {"If-None-Match": "*"}])
+async def test_writes_ignore_conditions_on_etags(api: Api, condition: dict[str, str]) -> None:
+    body, new = await framework(api), factories.package()
+    _, item, child = await api.create_two_items()
+    association = await api.create_association(child, item)
+    prefix, identifier = api.profile.prefix, body["CFDocument"]["identifier"]
+    for method, path, content, status in (
+        ("PUT", f"/CFPackages/{identifier}", body, 200),
+        ("POST", "/CFPackages", new, 201),
+        ("PUT", f"/CFItems/{item['identifier']}", item, 201),
+        ("DELETE", f"/CFItemAssociations/{association['identifier']}", None, 204),
+    ):
+        answer = await api.client.request(method, prefix + path, json=content, headers=condition)
+        assert answer.status_code == status, answer.text
+        assert "ETag" not in answer.headers
+
+
 async def test_write_to_another_framework_keeps_the_etag(api: Api) -> None:
     body = await framework(api)
     path = f"{api.profile.prefix}/CFPackages/{body['CFDocument']['identifier']}"
