@@ -348,7 +348,7 @@ class NamespaceRegistry:
         if name == DEFAULT_NAMESPACE:
             raise Conflict("the default namespace cannot be dropped: use POST /_test/reset")
         if name not in self._namespaces:
-            raise NotFound("namespace", name, f"there are {', '.join(self._namespaces)}")
+            raise NotFound("namespace", name, f"choose from {', '.join(self._namespaces)}")
         seed = self._namespaces[name].seed
         await self._close(name)
         self._drop_unused_seed(seed)

@@ -32,7 +32,7 @@ async def show_test_mode_page(
     name = namespace or current.name
     namespaces = {existing.name: existing for existing in registry.list_all()}
     if name not in namespaces:
-        raise NotFound("namespace", name, f"there are {', '.join(namespaces)}")
+        raise NotFound("namespace", name, f"choose from {', '.join(namespaces)}")
     selected = namespaces[name]
     entries = selected.request_log.list_newest(MAX_SHOWN_REQUESTS)
     return await render_page(

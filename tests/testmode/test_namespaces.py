@@ -150,7 +150,8 @@ async def test_invalid_namespace_name_returns_400(namespace: NamespaceClient, na
 
 async def test_drop_of_default_or_unknown_namespace_fails(namespace: NamespaceClient) -> None:
     await namespace.test_api("DELETE", "/namespaces/default", 409)
-    await namespace.test_api("DELETE", "/namespaces/unknown", 404)
+    unknown = await namespace.test_api("DELETE", "/namespaces/unknown", 404)
+    assert "choose from default" in unknown["imsx_description"]
 
 
 async def test_namespace_limit_returns_409(

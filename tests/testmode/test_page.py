@@ -102,7 +102,7 @@ async def test_page_shows_selected_namespace(
     assert 'href="/test-mode?namespace=other"' in page.text
     unknown = await browser.get("/test-mode?namespace=unknown")
     assert unknown.status_code == 404
-    assert "there are default, other" in unknown.text
+    assert "choose from default, other" in unknown.text
     assert len(await namespace.test_api("GET", "/namespaces")) == 2
 
 
