@@ -117,8 +117,8 @@ def _to_utc(timestamp: datetime) -> datetime:
 def find_unstorable_values(value: Any, path: str) -> Iterator[str]:
     """Yield a message for each part of a JSON value that the database cannot store exactly.
 
-    These parts are NUL characters, integers beyond 64 bits and numbers beyond double precision.
-    Messages begin with ``path``, the path of the value.
+    These parts are NUL characters, integers beyond 64 bits, numbers beyond double precision, and
+    NaN. Messages begin with ``path``, the path of the value.
     """
     match value:
         case dict():
@@ -133,8 +133,12 @@ def find_unstorable_values(value: Any, path: str) -> Iterator[str]:
             yield f"{path}: a NUL character cannot be stored"
         case int() if not MIN_INT <= value <= MAX_INT:
             yield f"{path}: an integer beyond 64 bits cannot be stored exactly"
-        case float() if not math.isfinite(value):
-            yield f"{path}: a number beyond double precision cannot be stored"
+        case float() if math.isnan(value):
+            advice = "send null or a string"
+            yield f"{path}: NaN cannot be stored, because JSON has no such value; {advice}"
+        case float() if math.isinf(value):
+            # The parser reads 1e999 as infinity, too.
+            yield f"{path}: Infinity, or a number beyond double precision, cannot be stored"
 
 
 MAX_LISTED_PLACES = 20

@@ -105,6 +105,22 @@ def test_inexact_number_is_refused_with_path(reader: Callable[[bytes], Any], num
         assert "cannot be stored" in str(refused.value.problems)
 
 
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        ("NaN", "NaN cannot be stored, because JSON has no such value; send null or a string"),
+        ("-Infinity", "Infinity, or a number beyond double precision, cannot be stored"),
+        ("1e999", "Infinity, or a number beyond double precision, cannot be stored"),
+    ],
+)
+def test_nan_and_infinity_are_refused_by_name(number: str, message: str, reader: str) -> None:
+    with pytest.raises(UnprocessableContent) as refused:
+        bodies(READERS[reader](written(package(), number)))
+    (problem,) = refused.value.problems
+    assert f"extensions.a.b[1]: {message}" in problem["message"]
+
+
 @pytest.mark.parametrize("number", CHANGED)
 @pytest.mark.parametrize("wrapper", [None, "item"])
 def test_put_names_the_number_and_every_other_problem(number: str, wrapper: str | None) -> None:
