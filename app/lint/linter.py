@@ -13,7 +13,13 @@ from ..case.package import IdentifiedCFPackage, check_package_identifier
 from ..case.parsing import get_standard_name, parse_json_body
 from ..case.problems import NULL
 from ..exceptions import BadRequest, Problem, UnprocessableContent
-from ..repair.reader import NO_OPTIONS, WRAPPERS, RepairedPackage, RepairOptions
+from ..repair.reader import (
+    NO_OPTIONS,
+    WRAPPERS,
+    RepairedPackage,
+    RepairOptions,
+    describe_file_error,
+)
 from ..repair.repair_log import EXPLANATIONS, RepairLog
 from .package_index import Node, PackageIndex, get_string
 from .positions import JsonPositionFinder, iter_ancestor_paths
@@ -191,5 +197,5 @@ def _explain_repair(
 def _build_json_violation(error: BadRequest) -> Violation:
     position = JSON_ERROR_POSITION.search(error.description)
     line, column = (int(position[1]), max(1, int(position[2]))) if position else (1, 1)
-    message = error.description.replace("the body", "the file", 1)
+    message = describe_file_error(error)
     return Violation(JSON.id, JSON.severity, message, "", max(1, line), column)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from ..exceptions import BadRequest
+from ..net.compression import GZIP_MAGIC
 
 
 def detect_encoding(raw: bytes) -> str:
@@ -23,6 +24,8 @@ def convert_to_utf8(raw: bytes, encoding: str) -> bytes:
 
 def require_utf8(raw: bytes) -> None:
     """Raise ``BadRequest`` if bytes are not UTF-8, with the position of the first invalid byte."""
+    if raw.startswith(GZIP_MAGIC):
+        raise BadRequest("the file is compressed with gzip: decompress it")
     try:
         raw.decode()
     except UnicodeDecodeError as error:

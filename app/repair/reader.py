@@ -22,7 +22,13 @@ from ..case.parsing import get_standard_name
 from ..case.problems import create_validation_error, format_location
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ..case.types import ASSOCIATION_TYPE_PATTERN, IDENTIFIER_PATTERN, PATTERN_MESSAGES
-from ..exceptions import BadRequest, ContentTooLarge, Problem, UnprocessableContent
+from ..exceptions import (
+    BadRequest,
+    CaseServerError,
+    ContentTooLarge,
+    Problem,
+    UnprocessableContent,
+)
 from .completion import fill_in_required_fields, repair_links
 from .duplicates import deduplicate
 from .encoding import convert_to_utf8, detect_encoding, require_utf8
@@ -100,6 +106,14 @@ def repair_and_parse(
     if repaired.inexact_numbers:
         raise create_validation_error("CFPackage", repaired.inexact_numbers)
     return replace(package, derived=repaired.derived), repaired.log.summarize()
+
+
+def describe_file_error(error: CaseServerError) -> str:
+    """Return the message of an error in a package that is a file, not the body of a request."""
+    message = error.description
+    if not message.startswith("the body"):
+        return message
+    return f"the file{message.removeprefix('the body')}".replace("send a JSON", "give a JSON")
 
 
 def _read_unchanged(
@@ -265,7 +279,7 @@ def _parse_object(raw: bytes) -> Json:
         tree: Any = json.loads(raw, parse_float=FloatWithNotation)
     except (ValueError, RecursionError) as error:
         require_utf8(raw)
-        raise BadRequest(f"the body is not JSON: {error}") from None
+        raise BadRequest(f"the body is not JSON: {error}; send a JSON object") from None
     if not isinstance(tree, dict):
         raise BadRequest("the body must be a JSON object, a CFPackage")
     return tree

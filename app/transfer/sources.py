@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from ..exceptions import CommandError, ContentTooLarge
+from ..exceptions import CaseServerError, CommandError, ContentTooLarge
 from ..formats.file_format import (
     COMPRESSED,
     REFUSED_SUFFIXES,
@@ -24,9 +24,11 @@ from ..formats.file_format import (
 )
 from ..formats.other_formats import diagnose_foreign_json
 from ..formatting import format_count
+from ..net.compression import GZIP_MAGIC
 from ..net.download import MAX_DOWNLOAD_MB, Fetcher, decompress_gzip
 from ..net.ssrf import is_http_url
 from ..repair.incomplete_packages import find_child_lists
+from ..repair.reader import describe_file_error
 from .remote_server import PackageFetcher
 
 GIVE_PACKAGE = (
@@ -90,10 +92,10 @@ def iter_sources(
 
 
 def describe_error(error: Exception) -> str:
-    """Return an error's message; for ``ContentTooLarge``, name the option that skips the check."""
+    """Return the message of an error in a file; for ``ContentTooLarge``, name the option to use."""
     if isinstance(error, ContentTooLarge):
         return f"{error}; if you trust the source, give --allow-dense"
-    return str(error)
+    return describe_file_error(error) if isinstance(error, CaseServerError) else str(error)
 
 
 def reject_non_package_json(raw: bytes) -> None:
@@ -208,4 +210,8 @@ def _read_file(path: Path) -> bytes:
         raise CommandError(
             f"cannot be read: {error.strerror or error}; check its name and permissions"
         ) from error
-    return decompress_gzip(raw) if path.suffix.lower() == COMPRESSED else raw
+    if path.suffix.lower() == COMPRESSED:
+        return decompress_gzip(raw)
+    if raw.startswith(GZIP_MAGIC):
+        raise CommandError(f"is compressed with gzip: rename it to {path.name}{COMPRESSED}")
+    return raw

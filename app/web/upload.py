@@ -25,7 +25,7 @@ from ..db.write.upload.change_counts import ChangeCounts
 from ..db.write.upload.loss_guard import DataLossError, describe_data_loss
 from ..db.write.upload.package import UploadResult, write_package
 from ..exceptions import BadRequest, CaseServerError, ContentTooLarge, Problem
-from ..repair.reader import repair_and_parse
+from ..repair.reader import describe_file_error, repair_and_parse
 from ..repair.repair_log import RepairSummary
 from ..state import AppState
 from . import auth
@@ -188,7 +188,8 @@ async def _create_preview_report(app_state: AppState, form: UploadForm) -> Uploa
 def _create_error_report(form: UploadForm, error: CaseServerError) -> UploadReport:
     # The form itself is valid; the file in it is not.
     status = 422 if isinstance(error, BadRequest) else error.status
-    return UploadReport(form, error=error.description, problems=error.problems, status=status)
+    message = describe_file_error(error)
+    return UploadReport(form, error=message, problems=error.problems, status=status)
 
 
 async def _preview_changes(database: Database, package: PreparedPackage) -> list[ChangePreview]:

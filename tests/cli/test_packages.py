@@ -131,14 +131,18 @@ def test_invalid_files_are_reported_and_valid_ones_imported(data_dir: Path, tmp_
     del bad["CFItems"][0]["fullStatement"]
     bad["CFAssociations"][0]["associationType"] = "RelatedTo"
     (tmp_path / "text.json").write_text("not json")
-    sources = [write(tmp_path, "bad.json", bad), str(tmp_path / "text.json")]
+    (tmp_path / "packed.json").write_bytes(gzip.compress(b"{}"))
+    sources = [write(tmp_path, "bad.json", bad)]
+    sources += [str(tmp_path / name) for name in ("text.json", "packed.json")]
     sources.append(write(tmp_path, "good.json", good))
     ran = run("import", "--strict", *sources, data_dir=data_dir)
     assert ran.returncode == 1
     assert "bad.json: refused, 2 problems" in ran.stderr
     assert "CFItems[0].fullStatement: required" in ran.stderr
     assert "CFAssociations[0].associationType: must be one of" in ran.stderr
-    assert "text.json: refused: the body is not JSON" in ran.stderr
+    assert "text.json: refused: the file is not JSON" in ran.stderr
+    assert "packed.json: refused: is compressed with gzip" in ran.stderr
+    assert "rename it to packed.json.gz" in ran.stderr
     assert "good.json: created" in ran.stdout
     for body, code in ((bad, 1), (good, 0)):
         identifier = body["CFDocument"]["identifier"]

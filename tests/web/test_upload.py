@@ -1,5 +1,6 @@
 """The upload: report, confirmation, storing, and errors."""
 
+import gzip
 import hashlib
 import re
 from html import unescape
@@ -94,9 +95,10 @@ async def test_invalid_file_is_not_stored(browser: AsyncClient, client: AsyncCli
     for raw, message in (
         (orjson.dumps(body), "CFItems[0].lastChangeDateTime"),
         (orjson.dumps(body), "CFItems[1].fullStatement"),
-        (b"not JSON", "the body is not JSON"),
-        (b"[]", "must be a JSON object"),
-        (b"", "the body is not JSON"),
+        (b"not JSON", "the file is not JSON"),
+        (b"[]", "the file must be a JSON object"),
+        (b"", "the file is not JSON"),
+        (gzip.compress(b"{}"), "the file is compressed with gzip: decompress it"),
     ):
         report = await send(browser, "check", raw)
         assert message in report.text
