@@ -75,7 +75,7 @@ def iter_sources(
     for name in names:
         if name == "-":
             form = file_format or "case-json"
-            yield PackageSource(name, sys.stdin.buffer.read, form, allow_dense=True)
+            yield PackageSource(name, _read_stdin, form, allow_dense=True)
         elif name.startswith(URL_PREFIXES):
             if not is_http_url(name):
                 raise CommandError(f"invalid URL {name}: {URL_ADVICE}")
@@ -198,6 +198,13 @@ def _modification_time(path: Path) -> datetime | None:
         return datetime.fromtimestamp(path.stat().st_mtime, UTC)
     except OSError:
         return None  # reported when the file is read
+
+
+def _read_stdin() -> bytes:
+    raw = sys.stdin.buffer.read()
+    if raw.startswith(GZIP_MAGIC):
+        raise CommandError("is compressed with gzip: decompress it")
+    return raw
 
 
 def _read_file(path: Path) -> bytes:

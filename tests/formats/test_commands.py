@@ -58,6 +58,19 @@ def test_format_option_selects_the_format_of_pipes(data_dir: Path, tmp_path: Pat
     assert {"CFItem", "CFAssociation", "CFRubric"} <= {kind for line in lines for kind in line}
 
 
+@pytest.mark.parametrize("command", [("check",), ("import", "--strict"), ("import", "--dry-run")])
+def test_gzip_on_standard_input_is_named(data_dir: Path, command: tuple[str, ...]) -> None:
+    ran = subprocess.run(
+        [*COMMAND, *command, "-"],
+        env=build_environment(data_dir),
+        input=gzip.compress(SHEET.encode()),
+        capture_output=True,
+        check=False,
+    )
+    assert ran.returncode > 0
+    assert b"is compressed with gzip: decompress it" in ran.stderr
+
+
 def test_string_too_long_for_xlsx_is_refused(data_dir: Path, tmp_path: Path) -> None:
     source, target = tmp_path / "long.csv", tmp_path / "long.xlsx"
     source.write_text(f"code,statement\nA,{'x' * 40_000}\n")
