@@ -8,10 +8,9 @@ for the link ``licenseURI``.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import islice
 from reprlib import Repr
 from typing import Any, Generic, TypeVar
 from uuid import NAMESPACE_URL, uuid5
@@ -19,7 +18,7 @@ from uuid import NAMESPACE_URL, uuid5
 from pydantic import ValidationError, create_model
 from pydantic_core import from_json
 
-from ..exceptions import BadRequest, Problem
+from ..exceptions import BadRequest
 from .limits import (
     LARGE_BODY_BYTES,
     SMALL_BODY_BYTES,
@@ -33,7 +32,6 @@ from .limits import (
 from .model import CaseModel, CFAssociation, CFPackage, CFRubric, Entity
 from .numbers import find_inexact_numbers
 from .problems import (
-    MAX_LISTED_PROBLEMS,
     UNKNOWN_FIELD,
     Location,
     ProblemCollector,
@@ -103,7 +101,9 @@ def parse_or_collect_errors(
     ``BadRequest`` if ``raw`` is not JSON, or is the whole body and not an object.
     """
     is_small, before = len(raw) <= LARGE_BODY_BYTES, problems.count
-    valid = _validate_or_none(schema, raw) if is_small else None
+    # Entities of responses are invalid until sourcedId is renamed, so validation would be wasted.
+    is_response = raw.find(SOURCED_ID, 0, SEARCHED_BYTES) >= 0
+    valid = _validate_or_none(schema, raw) if is_small and not is_response else None
     if valid and not _may_contain_inexact_numbers(valid, raw):
         return valid
     for steps, message in find_inexact_numbers(raw):
@@ -113,7 +113,7 @@ def parse_or_collect_errors(
     body = _parse_json(raw)
     if not (location or isinstance(body, dict)):
         raise BadRequest(f"the body must be a JSON object, a {get_standard_name(schema)}")
-    # Most bodies use the names of the standard, so aliases are looked up only in invalid bodies.
+    # Most other bodies use the names of the standard, so aliases are looked up only if invalid.
     if ALIAS_PATTERN.search(raw):
         if not _replace_aliases(body, problems, location):
             return None
@@ -192,6 +192,13 @@ FIELD_ALIASES: dict[str, tuple[str, Callable[[Any], Any]]] = {
 }
 """Field names of the SDK: the name in the standard, and the conversion of the value."""
 
+SOURCED_ID = b'"sourcedId"'
+"""The alias that responses of this server contain."""
+
+SEARCHED_BYTES = 300
+"""Beginning of a body that is searched for ``SOURCED_ID``. In responses it follows the identifier.
+Searching whole bodies would add 2.5 % to the CPU of parsing a package that has none."""
+
 ALIAS_PATTERN = re.compile("|".join((*FIELD_ALIASES, r"\\u")).encode())
 """Occurs in any body with an alias, which may be written with escape sequences."""
 
@@ -202,43 +209,45 @@ def _replace_aliases(body: Any, problems: ProblemCollector, location: Location) 
     Returns True, or False after adding errors to ``problems`` if an object has both names with
     different values.
     """
-    conflicts = [*islice(_rename_aliases(body, format_location(location)), MAX_LISTED_PROBLEMS)]
-    for problem in conflicts:
-        problems.add_problem(**problem)
-    return not conflicts
+    before = problems.count
+    _rename_aliases(body, problems, location)
+    return problems.count == before
 
 
-def _rename_aliases(value: Any, path: str) -> Iterator[Problem]:
+def _rename_aliases(value: Any, problems: ProblemCollector, location: Location) -> None:
     """Rename fields of TimeBack's SDK in a parsed JSON value, recursively and in place.
 
-    Yields an error for each field that an object has under both names with different values.
-    ``path`` is the path of ``value`` in the body.
+    Adds an error to ``problems`` for each field that an object has under both names with different
+    values. ``location`` is the path of ``value`` in the body.
     """
     if isinstance(value, list):
         for index, part in enumerate(value):
             if isinstance(part, (dict, list)):
-                yield from _rename_aliases(part, f"{path}[{index}]")
+                _rename_aliases(part, problems, (*location, index))
     if not isinstance(value, dict):
         return
-    yield from _rename_aliases_in_object(value, path)
+    for alias in FIELD_ALIASES:
+        if alias in value:
+            _rename_alias(value, alias, problems, location)
     for name, part in value.items():
         if isinstance(part, (dict, list)) and name != "extensions":
-            yield from _rename_aliases(part, f"{path}.{name}")
+            _rename_aliases(part, problems, (*location, name))
 
 
-def _rename_aliases_in_object(json_object: dict[str, Any], path: str) -> Iterator[Problem]:
-    """Rename fields as ``_rename_aliases`` does, but only those of one object."""
-    for alias in [name for name in FIELD_ALIASES if name in json_object]:
-        name, convert = FIELD_ALIASES[alias]
-        value = convert(json_object.pop(alias))
-        # The SDK writes an empty string for no value.
-        if value is None or value == "":
-            continue
-        if json_object.get(name) is None:
-            json_object[name] = value
-        if json_object[name] != value:
-            message = f"differs from {name}, which is {SHORT.repr(json_object[name])}"
-            yield Problem(path=f"{path}.{alias}".lstrip("."), message=message)
+def _rename_alias(
+    json_object: dict[str, Any], alias: str, problems: ProblemCollector, location: Location
+) -> None:
+    """Rename one field of one object as ``_rename_aliases`` does."""
+    name, convert = FIELD_ALIASES[alias]
+    value = convert(json_object.pop(alias))
+    # The SDK writes an empty string for no value.
+    if value is None or value == "":
+        return
+    if json_object.get(name) is None:
+        json_object[name] = value
+    if json_object[name] != value:
+        message = f"differs from {name}, which is {SHORT.repr(json_object[name])}"
+        problems.add_problem(format_location((*location, alias)), message)
 
 
 def get_standard_name(schema: type[CaseModel]) -> str:
