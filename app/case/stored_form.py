@@ -101,17 +101,11 @@ class SubmittedBody:
         urls = self.echoed.server_urls
         return None if urls and urls.parse_entity_url(uri) == own else uri
 
-    def iter_unresolved_targets(self) -> Iterator[Target]:
-        """Yield the linked entities whose stored URIs must be looked up: (collection, identifier).
-
-        Left out are links that the stored body contains, with their URIs, and links that do not
-        lead to this server.
-        """
+    def iter_link_targets(self) -> Iterator[Target]:
+        """Yield the entities on this server that the links lead to: (collection, identifier)."""
         for name in self._list_link_fields():
-            links = _decode_links(self.fields[name])
-            for link, stored in zip(links, self._match_stored_links(name, links), strict=True):
-                target = self._find_link_target(name, link)
-                if target and stored is None:
+            for link in _decode_links(self.fields[name]):
+                if target := self._find_link_target(name, link):
                     yield target
 
     def restore_stored_body(self, get_stored_uri: GetStoredUri) -> str:

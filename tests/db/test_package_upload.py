@@ -2,14 +2,18 @@
 
 import asyncio
 import json
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import pytest
 from support import factories
 from support.databases import Execute
 from support.packages import store_package
 
-from case_server.case.package import PreparedPackage
+from case_server.case.entity_urls import ServerUrlMatcher
+from case_server.case.package import EntityRow, PreparedPackage
 from case_server.case.package_stream import parse_package_lazily
+from case_server.case.stored_form import EchoedValues
 from case_server.db.pool import Database
 from case_server.db.write.upload.package import write_package
 from case_server.exceptions import ServiceUnavailable, UnprocessableContent
@@ -86,6 +90,27 @@ async def test_new_framework_undeletes_an_item_type(database: Database, execute:
     assert (await execute(deleted, kind["identifier"]))[0][0]
     await store_package(database, second)
     assert not (await execute(deleted, kind["identifier"]))[0][0]
+
+
+class CountedRows:
+    """The rows of a package, which are parsed on each iteration; counts the iterations."""
+
+    def __init__(self, rows: Iterable[EntityRow]) -> None:
+        self.rows, self.iterations = rows, 0
+
+    def __iter__(self) -> Iterator[EntityRow]:
+        self.iterations += 1
+        return iter(self.rows)
+
+
+async def test_possible_copy_of_a_response_is_parsed_twice(database: Database) -> None:
+    body = factories.package_with_every_class()
+    await store_package(database, body)
+    package = parse_package_lazily(json.dumps(body).encode())
+    rows = CountedRows(package.rows)
+    echoed = EchoedValues(ServerUrlMatcher(["http://case.test"], ["/ims/case/v1p1"]))
+    written = await write_package(database, replace(package, rows=rows), echoed=echoed)
+    assert (rows.iterations, written.changed_count) == (2, 0)
 
 
 def conflicting_and_invalid(body: factories.Body, items: int) -> PreparedPackage:

@@ -114,43 +114,42 @@ class StoredFormConverter:
         return str(json.loads(stored)["uri"]) if stored else self._uris.get(target)
 
     async def _load(self, connection: Connection, rows: Iterable[EntityRow]) -> None:
-        identifiers = await to_thread.run_sync(_group_identifiers, rows)
-        for resource, names in identifiers.items():
+        sent, linked = await to_thread.run_sync(self._collect_targets, rows)
+        for resource, names in sent.items():
             query = compile_stored_entities_query(resource)
             for identifier, body, _ in await query.fetch_all(connection, identifiers=names):
                 self._bodies[resource.name, identifier] = body
-        targets = await to_thread.run_sync(self._group_unresolved_targets, rows)
-        for resource, names in targets.items():
+        for resource, names in linked.items():
             query = _compile_stored_uris_query(resource)
             for identifier, uri in await query.fetch_all(connection, identifiers=names):
                 self._uris[resource.collection, identifier] = uri
 
-    def _group_unresolved_targets(self, rows: Iterable[EntityRow]) -> IdentifiersByResource:
-        """Return the linked entities whose URIs must be read, as identifiers by resource type."""
+    def _collect_targets(
+        self, rows: Iterable[EntityRow]
+    ) -> tuple[IdentifiersByResource, IdentifiersByResource]:
+        """Return the entities of a package, and the other entities on this server they link to.
+
+        Both are identifiers by resource type. The rows are iterated only once, because each
+        iteration parses them.
+        """
+        sent = defaultdict[ResourceType, list[str]](list)
         targets: set[Target] = set()
         for row in rows:
             if row.kind in RESOURCES_BY_NAME:
                 submitted = self._submitted_body(row)
+                sent[submitted.resource].append(submitted.identifier)
                 target = (submitted.resource.collection, submitted.identifier)
                 self._sent_uris[target] = submitted.client_uri
-                targets.update(submitted.iter_unresolved_targets())
-        unresolved = defaultdict[ResourceType, list[str]](list)
+                targets.update(submitted.iter_link_targets())
+        linked = defaultdict[ResourceType, list[str]](list)
         for collection, identifier in targets - self._sent_uris.keys():
             if collection in RESOURCES_BY_COLLECTION:
-                unresolved[RESOURCES_BY_COLLECTION[collection]].append(identifier)
-        return unresolved
+                linked[RESOURCES_BY_COLLECTION[collection]].append(identifier)
+        return sent, linked
 
 
 def _has_default_type(row: EntityRow) -> bool:
     return row.kind == ITEMS.name and DEFAULT_TYPE_FIELD in row.body
-
-
-def _group_identifiers(rows: Iterable[EntityRow]) -> IdentifiersByResource:
-    identifiers = defaultdict[ResourceType, list[str]](list)
-    for row in rows:
-        if row.kind in RESOURCES_BY_NAME:
-            identifiers[RESOURCES_BY_NAME[row.kind]].append(row.identifier)
-    return identifiers
 
 
 @cache
