@@ -85,7 +85,7 @@ class Forbidden(CaseServerError, status=403, code="forbidden"):
 
 
 class NotFound(CaseServerError, status=404, code="unknown"):
-    """Raised (404) if no entity of the requested type has the identifier, or it has been deleted.
+    """Raised (404) if no entity of the type has the identifier, or it has been deleted.
 
     The code is ``invalid_id`` if the standard does not permit identifiers of that form.
     """

@@ -1,4 +1,4 @@
-"""Logging configuration: text lines for people or JSON for machines, one line for each request.
+"""Logging configuration: text lines for people or JSON for machines, a line per request.
 
 A request's line contains its path without the query, and no client address: queries may contain
 secrets, and addresses are personal data.

@@ -1,4 +1,4 @@
-"""Filtered and sorted lists of a million items, compared with Postgres' time for the best plan."""
+"""Filtered, sorted lists of a million items, compared with Postgres' time for the best plan."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""A store of a million items: lists, filters, pages, writes and storage, with absolute targets."""
+"""A store of a million items: lists, filters, pages, writes, storage, absolute targets."""
 
 import time
 from collections.abc import Iterator

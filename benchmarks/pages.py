@@ -1,4 +1,4 @@
-"""Response times of the web UI in a browser: find a code, show it in the tree, show its JSON."""
+"""Response times of the web UI in a browser: find a code, show its place and its JSON."""
 
 import json
 import shutil
@@ -181,7 +181,7 @@ def _time_actions(page: Page, item: SearchedItem) -> list[float]:
 
 
 def _time_action(page: Page, selector: str, text: str, act: Callable[[], None]) -> float:
-    """Call ``act``, which for example clicks; return the seconds until the page shows the result.
+    """Call ``act``, for example a click; return the seconds until the page shows the result.
 
     The result is shown once an element that matches ``selector`` contains ``text``.
     """

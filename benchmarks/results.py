@@ -7,7 +7,7 @@ from statistics import median
 
 @dataclass(frozen=True)
 class ResultRow:
-    """A row of the results table: what was measured, its baseline, and whether it meets its target.
+    """A row of the results table: a measurement, its baseline, and whether it meets its target.
 
     The baseline is the best achievable result on the same machine, such as that of a plain SQL
     query. ``meets_target`` is None if there is no target.

@@ -1,4 +1,4 @@
-"""Uploads of packages: new, unchanged and with few changes, compared with COPY of their rows."""
+"""Uploads of packages: new, unchanged, with few changes; compared with COPY of their rows."""
 
 import asyncio
 import time

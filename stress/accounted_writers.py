@@ -21,7 +21,7 @@ Body: TypeAlias = factories.Body
 
 @dataclass
 class WriteRecord:
-    """The versions of one entity that may be stored, to check that no acknowledged write is lost.
+    """Versions of one entity that may be stored, to check that no acknowledged write is lost.
 
     A write without a response may be stored or not. So a correct server has stored the last
     acknowledged version, or one of the ``possible`` versions, whose writes got no response.

@@ -54,7 +54,7 @@ class Cluster:
 
 @asynccontextmanager
 async def run_private_cluster(data_dir: Path) -> AsyncIterator[Cluster]:
-    """Run a new Postgres cluster with the current schema in ``data_dir`` during a ``with`` block.
+    """Run a new Postgres cluster with the current schema in ``data_dir`` in a ``with`` block.
 
     No other test uses the cluster, so that it can be crashed.
     """

@@ -20,7 +20,7 @@ def run_histories(
     seed: int,
     timer: ScenarioTimer | None = None,
 ) -> ScenarioReport:
-    """Send random sequences of requests to the application and compare it with a reference model.
+    """Send random requests to the application and compare it with a reference model.
 
     There are ``examples`` sequences of up to ``steps`` requests. The application runs in this
     process, on a new database ``name`` of the Postgres at ``server_url``. Stops early if the time

@@ -1,4 +1,4 @@
-"""Slow filters: sixteen clients filter many items by fifty predicates, others read single items.
+"""Slow filters: sixteen clients filter items by fifty predicates, others read single items.
 
 The filters have no index, so each reads every item. Single items and ``/ready`` must be answered
 meanwhile, because lists use at most half of the database connections.

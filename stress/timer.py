@@ -8,7 +8,7 @@ PROGRESS_INTERVAL_SECONDS = 10.0
 
 
 class ScenarioTimer:
-    """Measures the time of a scenario against an optional limit, and prints progress at intervals.
+    """Measures a scenario's time against an optional limit, and prints progress at intervals.
 
     The loops of a scenario stop when the limit has been reached.
     """

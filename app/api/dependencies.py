@@ -1,4 +1,4 @@
-"""FastAPI dependencies of the endpoints: process state, API profile, and authenticated caller.
+"""FastAPI dependencies of the endpoints: process state, API profile, authenticated caller.
 
 An endpoint names in its signature what it needs, with the caller first, so that a request without
 a valid token is rejected before anything else is done: ``_caller: ReadAccess, db: DatabaseDep``.

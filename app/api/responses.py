@@ -36,7 +36,7 @@ def reject_nul(identifier: str) -> str:
 
 
 def require_same_identifier(path_id: str, body_id: str) -> None:
-    """Raise ``BadRequest`` unless the identifiers in the path and in the body of a PUT are equal.
+    """Raise ``BadRequest`` unless the identifiers in a PUT's path and body are equal.
 
     The implementation guide requires this.
     """

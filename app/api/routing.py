@@ -1,4 +1,4 @@
-"""Dispatch of requests to the endpoints of FastAPI routers, without FastAPI's cost per request.
+"""Dispatch of requests to FastAPI endpoints, without FastAPI's cost per request.
 
 FastAPI resolves an endpoint's dependencies for each request, and scans the included routers
 twice to find the endpoint. Measured in process, a GET of the third API profile costs 188 µs of CPU

@@ -1,4 +1,4 @@
-"""Refresh the signing keys, clients and revoked tokens that other processes may have changed."""
+"""Refresh signing keys, clients and revoked tokens that other processes may have changed."""
 
 from __future__ import annotations
 

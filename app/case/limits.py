@@ -1,4 +1,4 @@
-"""Limits on what an untrusted JSON body may cost: its density, and the search for its errors.
+"""Limits on what an untrusted JSON body may cost: density and search for errors.
 
 A few bytes of JSON can take kilobytes of memory: an empty list, an object that lacks four fields.
 A body that is denser than any real entity is therefore rejected before it is parsed, and errors in

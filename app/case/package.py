@@ -282,7 +282,7 @@ def _to_json(value: object) -> str | None:
 
 
 def check_package_identifier(package: IdentifiedCFPackage) -> Iterator[Problem]:
-    """Yield an error if a package's ``identifier`` is not that of its CFPackageURI or its document.
+    """Yield an error if a package's ``identifier`` is not its CFPackageURI's or document's.
 
     Responses of this server contain one or the other.
     """
@@ -305,7 +305,7 @@ def _get_association_key(association: CFAssociation) -> AssociationKey:
 def _find_duplicates(
     namespaces: Sequence[IdentifierNamespace], keys: Sequence[tuple[str, AssociationKey]]
 ) -> Iterator[Problem]:
-    """Yield an error for each identifier and each association that a package contains repeatedly.
+    """Yield an error for each identifier and each association that a package repeats.
 
     In each of ``namespaces``, all identifiers must differ. ``keys`` are pairs of an association's
     identifier and its (origin, destination, type), in package order.

@@ -95,7 +95,7 @@ def _validate(schema: type[Model], raw: bytes) -> Model:
 def parse_or_collect_errors(
     schema: type[Model], raw: bytes, problems: ProblemCollector, location: Location = ()
 ) -> Model | None:
-    """Parse JSON as a model class; return the entity, or None after adding errors to ``problems``.
+    """Parse JSON as a model class; return it, or None after adding errors to ``problems``.
 
     ``location`` is the path of ``raw`` in a larger body that contains it, or else empty. Raises
     ``BadRequest`` if ``raw`` is not JSON, or is the whole body and not an object.

@@ -35,7 +35,7 @@ def number_siblings(stored: Sequence[int | None]) -> list[int]:
 
 
 def _find_longest_increasing_subsequence(stored: Sequence[int | None]) -> set[int]:
-    """Return the indexes of the longest increasing subsequence of positive numbers in ``stored``.
+    """Return indexes of the longest increasing subsequence of positive numbers in ``stored``.
 
     The siblings at these indexes are already in order, so they keep their numbers.
     """

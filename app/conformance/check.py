@@ -1,4 +1,4 @@
-"""The ``check`` decorator, which registers a function as the check of one documented behaviour."""
+"""The ``check`` decorator, which registers a function as the check of one behaviour."""
 
 from __future__ import annotations
 

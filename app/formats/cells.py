@@ -126,7 +126,7 @@ def _read_number(cell: Cell) -> Any:
 
 
 def _parse_integer(written: str) -> int:
-    """Convert digits with an optional sign to an int; of a very long number, use the first digits.
+    """Convert digits with an optional sign to an int; use the first digits of a long number.
 
     Every field refuses such a number as out of range, but ``int`` itself refuses 4,300 digits.
     """

@@ -1,4 +1,4 @@
-"""Build isChildOf associations from the rows of items, and complete the rows of associations.
+"""Build isChildOf associations from rows of items, and complete rows of associations.
 
 A row names its parent by identifier or code, or has a level such as 1.2.3 (OpenSALT's
 ``smartLevel``). In an export, ``parentAssociation`` contains all other fields of the association to

@@ -1,4 +1,4 @@
-"""Request access tokens with the client credentials grant (OAuth 2.0, RFC 6749, section 4.4)."""
+"""Request access tokens with the client credentials grant (OAuth 2.0, RFC 6749, 4.4)."""
 
 from __future__ import annotations
 

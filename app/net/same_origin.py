@@ -1,4 +1,4 @@
-"""Compare the Origin header field of a request with the origin of this server (CSRF protection)."""
+"""Compare a request's Origin header field with this server's origin (CSRF protection)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The server that all processes of one test run share, and the supervisor process that ends it.
+"""The server that all processes of a test run share, and the supervisor that ends it.
 
 The first process of the test run starts a supervisor, ``python -m …pytest_plugin.server FOLDER``,
 which starts the server and writes its URL to ``FOLDER/url``. Every process that uses the server

@@ -1,4 +1,4 @@
-"""Fields that filters, sorting and selections can name, derived from the classes of the model.
+"""Fields that filters, sorting and selections can name, derived from the model classes.
 
 A field is named by its dotted path. The parts of a link are fields too
 (``CFPackageURI.identifier``); below ``extensions``, any path is a field. ``sourcedId``, TimeBack's

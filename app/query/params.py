@@ -1,4 +1,4 @@
-"""Parser of the query parameters of lists: limit, offset, sort, orderBy, filter, fields, search.
+"""Parser of list parameters: limit, offset, sort, orderBy, filter, fields, search.
 
 All problems of a request are reported at once, which is why the parameters are read from the pairs
 of the query string and not declared one by one. Unknown parameters are ignored.

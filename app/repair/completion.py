@@ -43,7 +43,7 @@ DEFINITION_CLASSES = {resource.schema for resource in DEFINITIONS}
 
 
 def make_link_from_string(text: str, field: str, document_title: str | None) -> Json:
-    """Build a link (title, identifier, uri) from a string that a file contains instead of a link.
+    """Build a link (title, identifier, uri) from a string that a file contains in its place.
 
     ``text`` is a URI, an identifier or a title. ``field`` is the name of the link's field; a link
     to the document gets ``document_title`` as its title.

@@ -1,4 +1,4 @@
-"""Convert JSON files in other encodings to UTF-8, which JSON requires (RFC 8259, section 8.1)."""
+"""Convert JSON files in other encodings to UTF-8, as JSON requires (RFC 8259, 8.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metadata of a framework that the user gives in place of, or in addition to, that of its file."""
+"""Metadata of a framework that the user gives to replace or complete that of its file."""
 
 from __future__ import annotations
 

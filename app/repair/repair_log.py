@@ -1,4 +1,4 @@
-"""The log of repairs: each kind with a count and an example, and paths into the original file."""
+"""The log of repairs: each kind with count and example, and paths into the original file."""
 
 from __future__ import annotations
 

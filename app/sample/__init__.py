@@ -1,4 +1,4 @@
-"""A small framework of this project's own making, in which everything of the standard occurs."""
+"""A small framework made for this project, in which everything of the standard occurs."""
 
 from __future__ import annotations
 

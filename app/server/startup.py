@@ -38,7 +38,7 @@ def prepare_database(
     accepts_standby: bool = False,
     import_thread: threading.Thread | None = None,
 ) -> Iterator[Settings]:
-    """Start the embedded Postgres, or check the configured database; yield settings with its URL.
+    """Start the embedded Postgres or check the configured database; yield settings with its URL.
 
     An embedded Postgres is always migrated, any other database only if ``migrate`` is True; without
     it, an old schema raises ``CommandError``. A read-only database needs ``writes=False``, a

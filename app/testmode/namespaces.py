@@ -54,7 +54,7 @@ StateFactory = Callable[["Settings", Database], AbstractAsyncContextManager["App
 
 
 class Namespace:
-    """An isolated database, faults, tokens and request log for one test suite on a shared server.
+    """An isolated database, faults, tokens and request log for a test suite on a shared server.
 
     Test suites in different namespaces do not affect each other.
     """

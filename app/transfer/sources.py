@@ -65,7 +65,7 @@ def iter_sources(
     *,
     allow_dense: bool = False,
 ) -> Iterator[PackageSource]:
-    """Yield a ``PackageSource`` for each URL, each file, each file in a folder, and ``-`` (stdin).
+    """Yield a ``PackageSource`` for each URL, file, file in a folder, and ``-`` (stdin).
 
     ``file_format`` applies to all names; by default, the extension of each name determines it.
     ``allow_dense`` lifts the limit on values per megabyte in packages from URLs. Raises

@@ -1,4 +1,4 @@
-"""The upload of a framework: check a file, report what storing it would change, then store it.
+"""The upload of a framework: check a file, report what it would change, then store it.
 
 Only a checked file can be stored: the report contains the digest of the file, and storing requires
 it. If storing would delete most of a framework, a checkbox that names the loss must be ticked.

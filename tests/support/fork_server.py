@@ -1,4 +1,4 @@
-"""A process that has imported case-server, and forks a process for each command that a test runs.
+"""A process that has imported case-server, and forks for each command that a test runs.
 
 Without it, each start imports the same modules, which takes most of its CPU time: 0.9 s until a
 server is ready, and 0.1 s if it is forked. A test process talks to it over a Unix socket: a message

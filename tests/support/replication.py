@@ -1,4 +1,4 @@
-"""A primary Postgres server and a standby that replicates from it, to cut off and to promote."""
+"""A primary Postgres server and its replicating standby, to cut off and to promote."""
 
 import asyncio
 import os

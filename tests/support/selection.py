@@ -1,4 +1,4 @@
-"""What ``make test`` runs of many parameters and examples; ``make test-all`` runs all of them."""
+"""The parameters and examples that ``make test`` runs; ``make test-all`` runs all."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -54,7 +54,7 @@ def describe_success(
 
 
 def describe_errors(*statuses: int) -> dict[int | str, Schema]:
-    """Describe the error responses of an operation, for the ``responses`` argument of a decorator.
+    """Describe the error responses of an operation, for a decorator's ``responses``.
 
     401, 403, 429, 500 and 503 are always included, in addition to the given ``statuses``.
     """

@@ -1,4 +1,4 @@
-"""Rendering of a framework as a tree: items grouped by CFItemType, children below their parents.
+"""Rendering of a framework as a tree: items by CFItemType, children below their parents.
 
 An item with several parents appears below each of them, but its children only at its first
 appearance; this ends cycles and keeps the tree no larger than the framework. Of items that only a

@@ -1,4 +1,4 @@
-"""Access tokens: the client credentials grant of OAuth 2.0, and the keys that verify its tokens.
+"""Access tokens: the client credentials grant (OAuth 2.0), and the keys that verify them.
 
 Errors of the token endpoint have the format of RFC 6749, section 5.2, not that of CASE, because
 its clients are OAuth libraries.

@@ -1,4 +1,4 @@
-"""Checks of uploading whole packages, as the SDK does, and of deleting and restoring by upload."""
+"""Checks of uploading packages, as the SDK does, and of deleting and restoring by upload."""
 
 from __future__ import annotations
 

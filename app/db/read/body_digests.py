@@ -101,7 +101,7 @@ def build_document_link_suffix(document: str) -> str:
 
 
 def add_container_link(row: EntityRow, link: str | None) -> EntityRow:
-    """Return an uploaded entity with the stored link to its document or package, if it lacks one.
+    """Return an uploaded entity with the stored link to its document or package if it has none.
 
     Packages of the standard omit these links (CASE 1.1 binding, CFPckg classes). ``link`` is the
     JSON of the stored link, or None if there is none to add.

@@ -1,4 +1,4 @@
-"""Crosswalks: which associations relate the items of two frameworks, and which items have none."""
+"""Crosswalks: the associations between items of two frameworks, and the items without any."""
 
 from __future__ import annotations
 

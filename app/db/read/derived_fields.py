@@ -1,4 +1,4 @@
-"""SQL expressions for field values as a profile shows them: stored, or derived from the body.
+"""SQL expressions for field values as a profile shows them: stored or derived.
 
 Filters and sorting use these expressions, so that they compare the values that the client sees.
 ``api/rendering/transforms.py`` and ``api/rendering/fast_json.py`` derive the same values in Python.

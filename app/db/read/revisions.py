@@ -224,7 +224,7 @@ def _compile_revision_counters_query() -> CompiledStatement:
 
 
 def _build_revision_counters_subquery(document: ColumnElement[str]) -> FromClause:
-    """Build the subquery for the three counters of a document's ``Revision`` and its last change.
+    """Build the subquery for a document's last change and the three counters of ``Revision``.
 
     ``document`` is the SQL for the document's identifier. The column ``increments`` is the number
     of rows that ``compact_revisions`` can merge.

@@ -169,7 +169,7 @@ def _build_start_condition(pages: int) -> ColumnElement[bool]:
 def _compile_search(
     *, in_document: bool = False, start_pages: int | None = None
 ) -> CompiledStatement:
-    """Compile the query for a page of search results, which ranks up to ``MAX_CANDIDATES`` items.
+    """Compile the query for a page of search results; it ranks ``MAX_CANDIDATES`` items at most.
 
     Fields that are not needed for ranking are read only for the items on the page.
     """

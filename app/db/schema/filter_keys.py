@@ -1,4 +1,4 @@
-"""Filter keys: small numbers for the scalar fields of an item, in one index for ``=`` filters.
+"""Filter keys: numbers for an item's scalar fields, in one index for ``=`` filters.
 
 The SQL function ``item_filter_keys`` returns one key for each scalar field of an item: the number
 of the field and a hash of its value in lower case. One GIN index of all keys takes 51 bytes per

@@ -1,4 +1,4 @@
-"""CTEs that log changes and increment revisions in the SQL statement that writes the entities.
+"""CTEs that log changes and increment revisions in the statement that writes the entities.
 
 One SQL statement writes the entities, the change feed (``changes``), the revisions
 (``revision_marks``) and the numbers of items (``item_counts``), so that they are committed

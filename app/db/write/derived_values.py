@@ -1,4 +1,4 @@
-"""Keep the stored change times and sequence numbers of entities that a spreadsheet left unchanged.
+"""Keep stored change times and sequence numbers of entities a spreadsheet left unchanged.
 
 A spreadsheet has no such values, so its reader derives them from the time of the file and the order
 of the rows. Without this module, saving the file again would change every entity, and inserting a

@@ -1,4 +1,4 @@
-"""Purge entities that were soft-deleted before a given time, and superseded change-log entries."""
+"""Purge entities soft-deleted before a given time, and superseded change-log entries."""
 
 from __future__ import annotations
 

@@ -213,7 +213,7 @@ def _compile_identifier_owner_query() -> CompiledStatement:
 
 
 def _compile_package_identifier_restoration() -> CompiledStatement:
-    """Compile a SQL statement that restores the package identifier of a document being undeleted.
+    """Compile a SQL statement that restores the package identifier of an undeleted document.
 
     The identifier is that in its CFPackageURI. Nothing changes if another live document or package
     has it now.

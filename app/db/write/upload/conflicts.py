@@ -1,4 +1,4 @@
-"""Find conflicts of an uploaded package with the entities and identifiers of other documents."""
+"""Find conflicts of an uploaded package with entities and identifiers of other documents."""
 
 from __future__ import annotations
 

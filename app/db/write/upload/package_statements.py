@@ -1,4 +1,4 @@
-"""The SQL statements of an upload, which make a stored framework equal to the staged package.
+"""The SQL statements of an upload, which make a framework equal to the staged package.
 
 Each statement writes all entities of one class. Its rows are (kind, operation, changed), where
 ``changed`` is a number of entities.

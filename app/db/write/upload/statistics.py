@@ -1,4 +1,4 @@
-"""Update the statistics of tables that an upload has filled, for the query planner of Postgres.
+"""Update the statistics of tables that an upload has filled, for Postgres' query planner.
 
 Autovacuum does so as well, but up to a minute later. Until then, Postgres takes the tables for
 nearly empty: the comparison of two new frameworks with 11,000 and 15,000 items in the web UI took
