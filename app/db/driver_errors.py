@@ -108,8 +108,13 @@ def to_service_unavailable(error: BaseException) -> ServiceUnavailable:
         first = first.__context__
     if isinstance(first, UNAVAILABLE):
         error = first
-    level = logging.INFO if isinstance(error, RETRYABLE) else logging.WARNING
-    log.log(level, "database unavailable: %s: %s", type(error).__name__, error)
+    if isinstance(error, RETRYABLE):
+        log.info("a write conflicted with others: %s: %s", type(error).__name__, error)
+        return ServiceUnavailable(
+            "the write conflicted with other writes each time it was tried; retry later",
+            headers={"Retry-After": "1"},
+        )
+    log.warning("database unavailable: %s: %s", type(error).__name__, error)
     return ServiceUnavailable(
         f"database unavailable ({type(error).__name__}); retry later", headers={"Retry-After": "1"}
     )

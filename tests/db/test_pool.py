@@ -313,4 +313,7 @@ async def test_write_is_retried_on_conflict_then_gets_503(settings: Settings, co
         with pytest.raises(ServiceUnavailable) as raised:
             await write_with_conflicts(1000)
     assert len(attempts) == MAX_WRITE_ATTEMPTS
+    assert raised.value.description == (
+        "the write conflicted with other writes each time it was tried; retry later"
+    )
     assert raised.value.headers["Retry-After"]
