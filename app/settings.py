@@ -43,7 +43,7 @@ def is_loopback(host: str) -> bool:
 def is_https_or_loopback(url: str) -> bool:
     """Return whether a URL uses HTTPS, or plain HTTP on loopback.
 
-    Over any other connection, an attacker on the network could replace the response.
+    Over any other connection, an attacker on the network could read or change what is sent.
     """
     try:
         parts = urlsplit(url)

@@ -135,7 +135,7 @@ async def get_caller(
 ) -> Caller:
     """Return the authenticated caller of a request, or raise ``Unauthorized`` or ``Forbidden``.
 
-    If the server allows reads without a token, a request without one has the anonymous caller.
+    If the server allows reads without a token, such a request gets the caller for anonymous reads.
     """
     # The scheme returns None for an empty header, too, which is not an anonymous request.
     is_anonymous = authorization is None and "authorization" not in request.headers

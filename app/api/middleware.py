@@ -1,4 +1,4 @@
-"""Middleware: request IDs, Host check, HEAD, security headers, access log, 500 errors.
+"""Outermost middleware: request IDs, Host, HEAD, security headers, access log, errors.
 
 It also removes a trailing slash from the path. HEAD is handled as GET without the body (RFC 9110,
 section 9.3.2).

@@ -235,7 +235,10 @@ def get_unverified_client_id(token: str) -> str | None:
 
 
 def _get_client_id(claims: Claims) -> str:
-    """Return the client ID of a token: the first of ``client_id``, ``azp`` and ``sub``."""
+    """Return the client ID of a token: the first of ``client_id``, ``azp`` and ``sub``.
+
+    Raises ``TokenError`` if the token has none of them.
+    """
     for name in ("client_id", "azp", "sub"):
         value = claims.get(name)
         if isinstance(value, str) and value:

@@ -284,7 +284,7 @@ def _to_json(value: object) -> str | None:
 def check_package_identifier(package: IdentifiedCFPackage) -> Iterator[Problem]:
     """Yield an error if a package's ``identifier`` is not its CFPackageURI's or document's.
 
-    Responses of this server contain one or the other.
+    An uploaded package may have either, because responses of this server contain one of them.
     """
     document = package.CFDocument
     expected = document.CFPackageURI.identifier if document.CFPackageURI else document.identifier

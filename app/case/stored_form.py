@@ -109,7 +109,7 @@ class SubmittedBody:
                     yield target
 
     def restore_stored_body(self, get_stored_uri: GetStoredUri) -> str:
-        """Return the JSON to store, in which values that a response added are replaced or removed.
+        """Return the JSON to store, without the values that a response of this server had added.
 
         ``get_stored_uri`` returns the stored URI of another entity.
         """

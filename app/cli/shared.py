@@ -262,7 +262,7 @@ def warn_about_unknown_variables(environment: Mapping[str, str]) -> None:
 
 
 def make_database_option(*name: str, **attributes: Any) -> Callable[[Command], Command]:
-    """Return the click option ``--database-url``; ``name`` is the parameter that receives it."""
+    """Return the click option ``--database-url``, passed to the command as parameter ``name``."""
     return click.option(
         *name,
         "--database-url",

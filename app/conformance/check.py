@@ -1,4 +1,4 @@
-"""The ``check`` decorator, which registers a function as the check of one behaviour."""
+"""The ``check`` decorator, which registers the check of one documented behaviour."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ DEFAULT_TOKEN = ""
 """Placeholder for the access token that the client was configured with."""
 
 
-class ListPage(NamedTuple):
+class ListResponse(NamedTuple):
     """A page of a list response: its entities, the whole JSON body and the HTTP response."""
 
     entities: list[Body]
@@ -148,7 +148,7 @@ class ServerUnderTest:
         """GET a path below the base URL with query parameters ``params``; return the response."""
         return self.request("GET", f"{path}?{urlencode(params)}" if params else path)
 
-    def get_page(self, collection: str, **params: Any) -> ListPage:
+    def get_page(self, collection: str, **params: Any) -> ListResponse:
         """Return one page of a collection such as ``CFDocuments``, with its entities and response.
 
         ``params`` are query parameters. Raises ``CheckFailed`` unless the response contains a list
@@ -160,7 +160,7 @@ class ServerUnderTest:
         if not isinstance(entities, list) or not all(isinstance(node, dict) for node in entities):
             observed = describe_response(response)
             raise CheckFailed(f"no list of objects under {collection}: {observed}")
-        return ListPage(entities, body, response)
+        return ListResponse(entities, body, response)
 
     def get_entity(self, collection: str, identifier: str, **params: Any) -> Body:
         """Return the JSON object of one entity of a collection such as ``CFItems``.

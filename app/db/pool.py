@@ -1,4 +1,4 @@
-"""The connection pool of one process: acquire, release, timed reads, retried writes.
+"""The connection pool of one process: acquire, release, read timeouts, write retries.
 
 Statements run on asyncpg directly and are prepared once per connection. Connections have no session
 state but ``SESSION``, so a release resets nothing. Behind a pooler in transaction mode there is no

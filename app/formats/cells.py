@@ -160,7 +160,10 @@ def _read_json(cell: Cell) -> Any:
 
 
 def _parse_links(cell: Cell) -> Any:
-    """Return the links in a cell: the parsed JSON, or a list of titles separated by ``|``."""
+    """Return the links in a cell: its JSON if it begins with [ or {, or else its titles.
+
+    Titles are separated by ``|``, as in "Algebra|Geometry".
+    """
     written = format_cell(cell).strip()
     return _read_json(written) if written[0] in "[{" else _make_list_reader(SEPARATOR)(written)
 

@@ -25,7 +25,7 @@ def deduplicate(package: Json, log: RepairLog) -> None:
 def _iter_entity_lists(
     model: type[CaseModel], container: Json
 ) -> Iterator[tuple[type[Entity], list[Any]]]:
-    """Yield (entity class, entities) for each list of entities in a model class's JSON object.
+    """Yield (entity class, entities) for each list of entities in an object of a model class.
 
     Includes lists in nested objects, such as CFDefinitions, but not those in entities.
     """

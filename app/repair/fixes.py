@@ -166,7 +166,7 @@ def _make_spelling_fixer(repair_kind: str, terms: tuple[str, ...]) -> Fixer:
 
 
 def _normalize_term(name: str) -> str:
-    """Return a vocabulary term in lower case, without "is" at its start, spaces, - and _."""
+    """Return a vocabulary term in a form to compare: "is Child_Of" and "childof" give "childof"."""
     return re.sub(r"[\s_-]", "", name).casefold().removeprefix("is")
 
 

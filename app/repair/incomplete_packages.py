@@ -1,4 +1,4 @@
-"""Complete packages that lack identifiers, titles or times, and flatten trees.
+"""Complete entities that lack identifiers, titles or times, and flatten trees.
 
 Programs write frameworks as trees, whose items are in ``children``, ``items`` or ``CFItems`` of
 other items, of the document, or of an object with a title in place of a package.

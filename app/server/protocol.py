@@ -407,7 +407,7 @@ class HttpConnection(HttpToolsProtocol):
         self.limit.mark_waiting(self)
 
     def evict(self) -> None:
-        """Close this connection, which waits for its client, to make room for others."""
+        """Close this connection, whose client sends or reads nothing, to make room for others."""
         if self.transport.get_write_buffer_size():
             # A close would wait until the client has read what is buffered.
             self.transport.abort()

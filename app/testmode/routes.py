@@ -95,7 +95,10 @@ class RequestLogQuery(RequestFilter):
 
 
 class TokenOptions(BaseModel):
-    """The properties of an access token to create; the token is valid unless ``defect`` is set."""
+    """The properties of an access token to create.
+
+    ``defect`` makes the token invalid in one way, for example "expired".
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -312,7 +315,7 @@ async def list_logged_requests(request: Request, namespace: NamespaceDep) -> Res
 
 @router.delete("/requests")
 async def clear_request_log(namespace: NamespaceDep) -> Response:
-    """Remove all requests from the request log."""
+    """Remove all requests from the request log of a namespace."""
     namespace.request_log.clear()
     return Response(status_code=204)
 
@@ -330,7 +333,10 @@ async def verify_requests(request: Request, namespace: NamespaceDep) -> Response
 
 @router.post("/tokens")
 async def create_token(request: Request, namespace: NamespaceDep, issuer: IssuerDep) -> Response:
-    """Create an access token with the client, scopes and defect given in the request body."""
+    """Create an access token for the client and with the scopes given in the request body.
+
+    With a ``defect``, such as "expired", the token is invalid in this way.
+    """
     token = await _parse_body(request, TOKEN_REQUEST, empty="{}")
     client = token.client_id or namespace.app_state.settings.client_id
     access_token = make_test_token(issuer, client, token.scopes, token.defect)

@@ -63,7 +63,7 @@ async def make_framework_not_found_error(
 async def suggest_framework_id(database: Database, identifier: str, *, deleted: bool) -> str:
     """Return a hint for an unknown framework, such as "did you mean 1b0c3f82-…?".
 
-    ``deleted`` selects deleted frameworks instead of the others. If no identifier is similar, the
+    ``deleted`` suggests deleted frameworks instead of live ones. If no identifier is similar, the
     hint names the command that lists all of them.
     """
     rows = await list_framework_summaries(database, only_deleted=deleted)

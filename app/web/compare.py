@@ -1,4 +1,4 @@
-"""The comparison of two frameworks: items with and without counterpart; also as CSV."""
+"""The comparison of two frameworks: items with and without associations; also as CSV."""
 
 from __future__ import annotations
 

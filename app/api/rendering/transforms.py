@@ -43,7 +43,7 @@ def set_default_item_type(
 
 
 def add_empty_lists(resource: ResourceType, entity: JsonObject) -> None:
-    """Set the missing list fields of a document or an item to an empty list."""
+    """Set the list fields that an entity of class ``resource`` lacks to empty lists, in place."""
     for name in LIST_FIELDS.get(resource, ()):
         entity.setdefault(name, [])
 
@@ -95,7 +95,10 @@ def downgrade_to_1_0(resource: ResourceType, entity: JsonObject) -> None:
 
 
 def add_sourced_ids(entity: JsonObject) -> JsonObject:
-    """Return a copy of an entity with ``sourcedId`` after each ``identifier``, for TimeBack."""
+    """Return a copy of an entity with a ``sourcedId`` after each ``identifier``.
+
+    TimeBack's clients read ``sourcedId``, which has the same value.
+    """
     copy: JsonObject = {}
     if "identifier" in entity:
         copy["identifier"] = copy["sourcedId"] = entity["identifier"]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from ..check import ALL, PLATFORM, SDK, SILENT, STANDARD, VENDOR, check
-from ..client import ListPage, ServerUnderTest
+from ..client import ListResponse, ServerUnderTest
 from ..profiles import get_identifier, get_identifiers
 from ..responses import Body, CheckSkipped, expect, expect_status
 from ..validation import expect_valid
@@ -247,7 +247,7 @@ def _iter_strings(entity: Body, prefix: str = "") -> Iterator[tuple[str, str]]:
             yield f"{prefix}{name}", value
 
 
-def _expect_page_contains(page: ListPage, entity: Body, condition: str) -> None:
+def _expect_page_contains(page: ListResponse, entity: Body, condition: str) -> None:
     """Raise ``CheckFailed`` if an entity is missing from the results of a filter.
 
     ``page`` is the first page of the results of ``condition``. If there are more pages, the entity
@@ -313,7 +313,7 @@ def _filter_documents(
     return page.entities
 
 
-def _change_times(page: ListPage) -> list[datetime]:
+def _change_times(page: ListResponse) -> list[datetime]:
     return [datetime.fromisoformat(str(entity["lastChangeDateTime"])) for entity in page.entities]
 
 

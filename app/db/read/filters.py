@@ -340,7 +340,10 @@ def _build_contains(value: Expression, part: Expression) -> ColumnElement[bool]:
 
 
 def _build_unnest(name: str, member_type: TypeEngine[Any]) -> FromClause:
-    """Build the SQL ``unnest`` of an array parameter, with its members in the column ``value``."""
+    """Build the SQL ``unnest`` of the array parameter ``name``; its column is ``value``.
+
+    ``member_type`` is the SQL type of the members.
+    """
     members = func.unnest(bindparam(name, type_=ARRAY(member_type)))
     return members.table_valued("value").render_derived("parameter")
 

@@ -147,7 +147,7 @@ def _build_child_counts(page: CTE) -> FromClause:
 
 
 def _build_link_subquery(condition: ColumnElement[bool]) -> FromClause:
-    """Build a subquery for the associations that meet a condition; it uses an index.
+    """Build a subquery for the associations that meet a condition, found by an index.
 
     OFFSET 0 keeps the conditions of the outer query out of it. With them, Postgres would read all
     rows of the document for each item as long as a new framework has not been analyzed.

@@ -224,7 +224,11 @@ def build_link_insert(source: FromClause, reference: DefinitionReference, table:
 def build_stale_link_deletion(
     source: FromClause, reference: DefinitionReference, table: Table
 ) -> Delete:
-    """Build a SQL statement that deletes links from ``table`` that bodies in ``source`` lack."""
+    """Build a SQL statement that deletes links which the bodies in ``source`` no longer contain.
+
+    They are the rows of the link table ``table`` that belong to one of these entities, but whose
+    definition the body does not name.
+    """
     links = build_links_query(source, reference).subquery("linked")
     owner, target = table.c
     linked = build_text_extract(links.c.link, "identifier")

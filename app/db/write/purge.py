@@ -1,4 +1,4 @@
-"""Purge entities soft-deleted before a given time, and superseded change-log entries."""
+"""Purge entities deleted before a given time, and superseded entries of the change feed."""
 
 from __future__ import annotations
 
