@@ -54,7 +54,7 @@ class CredentialRefresher:
         self._last_state: object = None
 
     async def run(self) -> None:
-        """Refresh at regular intervals until cancelled; after an error, log it and continue."""
+        """Call ``refresh`` at regular intervals until cancelled; log errors and continue."""
         while True:
             await asyncio.sleep(POLL_INTERVAL_SECONDS)
             try:

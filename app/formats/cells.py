@@ -106,7 +106,7 @@ def _read_date(cell: Cell) -> str:
 
 
 def _read_date_time(cell: Cell) -> str:
-    """Convert a cell to a date-time string; take an Excel date-time, which has no zone, as UTC."""
+    """Convert a cell to a date-time string. An Excel date-time has no zone and is taken as UTC."""
     if isinstance(cell, datetime):
         return cell.isoformat() + ("" if cell.tzinfo else "Z")
     return format_cell(cell)

@@ -351,7 +351,10 @@ async def get_token_lifetimes(issuer: IssuerDep) -> Response:
 
 @router.put("/token-lifetimes")
 async def set_token_lifetimes(request: Request, issuer: IssuerDep) -> Response:
-    """Replace all token lifetimes with those in the body, which maps client IDs to seconds."""
+    """Replace all custom token lifetimes with those in the request body.
+
+    The body maps client IDs to seconds.
+    """
     issuer.lifetimes = await _parse_body(request, TOKEN_LIFETIMES)
     return json_response(issuer.lifetimes)
 

@@ -201,7 +201,7 @@ def _find_echoes(raw: bytes, package: PreparedPackage, base_url: str | None) -> 
 def _find_loopback_url(uri: str) -> str | None:
     """Return the base URL of an SDK-profile ``uri`` if its host is a loopback address, or None.
 
-    A server without a public URL returns such URLs to clients on the same machine.
+    A server without a public URL builds them from the address by which a client reached it.
     """
     try:
         parts = urlsplit(uri)

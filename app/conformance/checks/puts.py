@@ -231,9 +231,9 @@ def _expect_created(response: httpx.Response) -> None:
 def _expect_created_and_stored(
     server: ServerUnderTest, collection: str, body: Body, response: httpx.Response
 ) -> str:
-    """Raise ``CheckFailed`` unless a PUT returned 201 without a body and GET returns its fields.
+    """Raise ``CheckFailed`` unless a PUT returned 201 without a body and stored the entity.
 
-    ``body`` is the entity sent with PUT, and ``response`` the response to that.
+    ``body`` is the entity that was sent, and ``response`` the response to the PUT.
     """
     _expect_created(response)
     stored = server.get_entity(collection, body["identifier"])

@@ -107,10 +107,11 @@ def parameterize_filter(
 def _parameterize_keys(
     view: ResourceView, node: Comparison, values: Values
 ) -> tuple[Comparison, ...]:
-    """Return ``HAS_KEY`` comparisons that an index serves; each match of ``node`` meets one.
+    """Return comparisons that find the candidates for a comparison of a filter by an index.
 
-    They only narrow the search, because other entities may have the same keys. Returns an empty
-    tuple if the index of filter keys cannot serve the comparison.
+    ``node`` is the comparison, and ``values`` receives the SQL parameters. An entity that matches
+    ``node`` meets one of the returned ``HAS_KEY`` comparisons, but others may meet them, too.
+    Returns an empty tuple if the index of filter keys cannot serve the comparison.
     """
     path, members = node.field.path, node.value if isinstance(node.value, tuple) else (node.value,)
     is_equality = node.operator in {"=", "@"}
@@ -391,7 +392,11 @@ def _build_prefilter(view: ResourceView, field: QueryableField, name: str) -> Co
 
 
 def _build_member_text(view: ResourceView, field: QueryableField, member: Expression) -> Expression:
-    """Build the SQL for the text of an array member; for an object, that of the filtered field."""
+    """Build the SQL for the text with which a filter compares a member of an array.
+
+    Of a member that is an object, such as a link, it is the text of the field that the filter
+    names, for example ``subjectURI.title``.
+    """
     if len(field.path) == 1:
         return member.op("#>>")(literal_column("'{}'"))
     if (collection := get_server_url_collection(view, field.path)) is not None:

@@ -143,10 +143,10 @@ async def search_items(
 async def choose_search_statement(
     database: Database, query: SearchQuery, document: str | None
 ) -> CompiledStatement:
-    """Return the statement of a search, which depends on how common its words are.
+    """Return the faster of two statements for a search, which return the same items.
 
-    Words that Postgres expects to find often enough at the start of the table are looked for there
-    first. Both statements return the same items.
+    For words that Postgres expects in many items, it is the one that looks at the start of the
+    table first. ``document`` is the document to search, or None for all of them.
     """
     if document is not None:
         return _compile_search(in_document=True)

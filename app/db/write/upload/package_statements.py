@@ -147,8 +147,8 @@ def compile_link_insert(
 ) -> CompiledStatement:
     """Compile a SQL statement that inserts links of the bodies in ``source`` into ``table``.
 
-    The links are those in the field of ``reference``. A statement that inserts a link also
-    increments the package's revision, because the package may have a new definition.
+    The links are those in the field of ``reference``. If it inserts any, the statement also
+    increments the revision of the package, because a linked definition is part of the package.
     """
     insertion = dml.build_link_insert(source, reference, table)
     return _compile_revision_increment(insertion.returning(literal_column("1")).cte("linked"))
