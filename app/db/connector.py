@@ -148,7 +148,7 @@ def _check_certificate_files(parsed_url: DatabaseUrl) -> None:
 
 
 def _create_system_tls_context(parsed_url: DatabaseUrl) -> ssl.SSLContext | None:
-    """Return a TLS context for ``sslrootcert=system`` in the URL, or None without it."""
+    """Return a TLS context with the system's root certificates if a URL needs them, or None."""
     if not parsed_url.uses_system_roots:
         return None
     context = ssl.create_default_context()
