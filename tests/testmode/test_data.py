@@ -1,6 +1,7 @@
 """Reset, seed and snapshots of the data of a namespace."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -13,7 +14,7 @@ from support.databases import create_database, open_connection, to_asyncpg_url
 from support.test_mode_client import DOCUMENTS, ListDatabases, NamespaceClient, list_idle_clones
 
 from case_server.db.pool import Database
-from case_server.db.postgres import alembic_runner
+from case_server.db.postgres import alembic_runner, embedded
 from case_server.db.postgres.baseline import save_baseline
 from case_server.db.postgres.clones import DatabaseCloner, require_clonable_database
 from case_server.exceptions import CommandError
@@ -260,6 +261,35 @@ async def test_role_without_createdb_fails(postgres: str, testmode_settings: Set
         await connection.execute("DROP DATABASE case_test_no_right WITH (FORCE)")
         await connection.execute("DROP ROLE case_test_poor")
         await connection.close()
+
+
+async def test_clone_is_dropped_by_ordinary_role_during_autovacuum(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "SETTINGS", f"{embedded.SETTINGS} -c autovacuum_naptime=1s")
+    with embedded.embedded_postgres(tmp_path / "data", fsync=False) as server:
+        url = make_url(await create_database(server, "main"))
+        async with open_connection(server) as admin:
+            await admin.execute("CREATE ROLE poor LOGIN PASSWORD 'poor' CREATEDB")
+            await admin.execute("ALTER DATABASE main OWNER TO poor")
+            address = url.set(username="poor", password="poor").render_as_string(
+                hide_password=False
+            )
+            async with DatabaseCloner.open(address) as cloner:
+                clone = await cloner.clone(cloner.main)
+                async with open_connection(cloner.get_url(clone)) as connection:
+                    # Its vacuum takes minutes.
+                    await connection.execute(
+                        "CREATE TABLE slow (text text) WITH (autovacuum_vacuum_threshold=1,"
+                        " autovacuum_vacuum_cost_delay=100, autovacuum_vacuum_cost_limit=1)"
+                    )
+                    rows = "SELECT repeat('x', 500) FROM generate_series(1, 50000)"
+                    await connection.execute(f"INSERT INTO slow {rows}")
+                    await connection.execute("DELETE FROM slow")
+                workers = "SELECT FROM pg_stat_activity WHERE backend_type = 'autovacuum worker'"
+                while not await admin.fetch(f"{workers} AND datname = $1", clone):  # noqa: ASYNC110
+                    await asyncio.sleep(0.1)
+            assert not await admin.fetch("SELECT FROM pg_database WHERE datname = $1", clone)
 
 
 async def test_database_in_use_fails(postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -164,8 +164,14 @@ class DatabaseCloner:
                 log.warning("could not drop the database %s: %s", name, error)
 
     async def _drop(self, name: str) -> None:
+        drop = f"DROP DATABASE IF EXISTS {_quote(name)}"
         with map_errors_to_unavailable(*CONNECT_ERRORS):
-            await self._pool.execute(f"DROP DATABASE IF EXISTS {_quote(name)} WITH (FORCE)")
+            try:
+                await self._pool.execute(f"{drop} WITH (FORCE)")
+            except asyncpg.InsufficientPrivilegeError:
+                # A role that is no superuser may not end autovacuum by FORCE, but Postgres itself
+                # ends it for a DROP without FORCE.
+                await self._pool.execute(drop)
 
     async def _drop_all(self) -> None:
         # The exact pattern of names, because a user may have a database called app_clone_2.
