@@ -103,12 +103,12 @@ def lint_package(
     return LintResult(
         document.identifier if document else None,
         get_string(document.body, "title") if document else None,
-        _complete_violations(body.decode(), violations, log, unrepairable),
+        _add_positions_and_repairs(body.decode(), violations, log, unrepairable),
     )
 
 
 def _find_schema_problems(body: bytes) -> list[Problem]:
-    """Return the violations of the CASE schema in a package, given as JSON.
+    """Validate a package, given as JSON bytes, against the CASE schema; return the problems.
 
     Duplicates are left out, because other lint rules report them.
     """
@@ -123,7 +123,10 @@ def _find_schema_problems(body: bytes) -> list[Problem]:
 
 
 def _find_ignored_nulls(log: LintRepairLog, problems: list[Problem]) -> Iterator[Problem]:
-    """Yield a problem for each null that an import would remove and ``problems`` does not list."""
+    """Yield a problem for each null that import removes and schema validation accepts.
+
+    ``problems`` are those that schema validation found.
+    """
     reported = {problem["path"] for problem in problems}
     for path, kind in log.kinds.items():
         if kind == "null" and path not in reported:
@@ -158,12 +161,13 @@ def _report_nonstandard_spellings(
             yield Violation(rule.id, rule.severity, NONSTANDARD[kind], path)
 
 
-def _complete_violations(
+def _add_positions_and_repairs(
     text: str, violations: list[Violation], log: LintRepairLog, unrepairable: list[Problem]
 ) -> list[Violation]:
-    """Return the violations with line, column and repair, sorted by position in the file.
+    """Return copies of the violations with line, column and repair, in file order.
 
-    ``unrepairable`` are the problems that remain after an import's repairs.
+    ``text`` is the JSON text of the file. ``log`` contains the repairs of an import, and
+    ``unrepairable`` the problems that remain after them.
     """
     invalid_paths = {problem["path"] for problem in unrepairable}
     invalid_paths |= {one for path in invalid_paths for one in iter_ancestor_paths(path)}

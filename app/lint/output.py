@@ -37,15 +37,16 @@ class SourceLintResult:
 
 
 def strip_indexes_from_path(path: str) -> str:
-    """Return a path without indexes, so that similar violations can be grouped.
+    """Return a path without its numbers, so that similar violations can be grouped.
 
-    ``CFItems[3].uri`` becomes ``CFItems[].uri``. Row, line and cell numbers are also removed.
+    ``CFItems[3].uri`` becomes ``CFItems[].uri``. In paths of tables and text files, the numbers of
+    rows, lines and cells are removed, such as that in ``row 5``.
     """
     return POSITION.sub("", path)
 
 
 def count_severities(violations: Sequence[Violation]) -> dict[str, int]:
-    """Return the number of violations by severity; it is 0 for a severity that does not occur."""
+    """Return a dict from each severity to its number of violations, which is 0 if it has none."""
     counts = Counter(violation.severity for violation in violations)
     return {severity: counts[severity] for severity in SEVERITIES}
 

@@ -34,7 +34,11 @@ class Node:
 
 
 class Edge(NamedTuple):
-    """An association as an edge of a graph: its node, its type and the identifiers of its ends."""
+    """An edge of a graph of entities, from the node ``origin`` to the node ``destination``.
+
+    Both are identifiers. ``node`` is the CFAssociation that the edge represents, and ``type`` its
+    association type.
+    """
 
     node: Node
     type: str
@@ -48,11 +52,14 @@ def get_string(body: Json, name: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def get_members(body: Json, name: str, member_type: type[T]) -> list[T]:
-    """Return the values of a given type in a field, which may contain an array or one value."""
+def get_values(body: Json, name: str, value_type: type[T]) -> list[T]:
+    """Return the members of a field's array, or the field's only value, as a list.
+
+    Leaves out values that are not of ``value_type``. Returns [] if the field is missing.
+    """
     value = body.get(name)
-    members = value if isinstance(value, list) else [value]
-    return [member for member in members if isinstance(member, member_type)]
+    values = value if isinstance(value, list) else [value]
+    return [value for value in values if isinstance(value, value_type)]
 
 
 def get_link_identifiers(body: Json, name: str) -> list[str]:
@@ -94,7 +101,7 @@ class PackageIndex:
 
     @property
     def definitions(self) -> list[Node]:
-        """All entities in CFDefinitions: concepts, subjects, licenses, item types and groupings."""
+        """The nodes of all entities in CFDefinitions: concepts, subjects, licenses and others."""
         return self.get_nodes_by_kind(*(resource.name for resource in DEFINITIONS))
 
     @cached_property

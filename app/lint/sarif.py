@@ -27,9 +27,10 @@ Json: TypeAlias = dict[str, Any]
 
 
 def format_sarif(results: Sequence[SourceLintResult], *, show_all: bool) -> bytes:
-    """Return the bytes of a SARIF 2.1.0 file with the violations in a lint report.
+    """Format a lint report, given as the results of its sources, as SARIF 2.1.0 in JSON bytes.
 
-    Of more than 25,000 violations, only the most severe are included, unless ``show_all`` is True.
+    If there are more than 25,000 violations, writes only the most severe, unless ``show_all`` is
+    True.
     """
     located = [(result.source, one) for result in results for one in result.violations]
     shown = located

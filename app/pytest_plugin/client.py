@@ -50,8 +50,9 @@ class FaultOptions(TypedDict, total=False):
 
 
 class RequestExpectation(TypedDict, total=False):
-    """The criteria that select received requests, and how many requests must match.
+    """The keyword arguments of ``CaseTestApi.verify``: criteria of requests, and their number.
 
+    ``count``, ``at_least`` and ``at_most`` give the number; the other arguments select requests.
     See ``docs/guides/test-mode.md``.
     """
 
@@ -77,7 +78,7 @@ class CaseServer:
 
     @property
     def base_url(self) -> str:
-        """Return the URL of the server or namespace, to which profile paths are appended."""
+        """Return the URL of the server or namespace, to which request paths are appended."""
         return f"{self.url}/ns/{self.namespace}" if self.namespace else self.url
 
     @property
@@ -150,11 +151,14 @@ class CaseTestApi:
         self._call("POST", f"/snapshots/{quote(name, safe='')}/restore")
 
     def delete(self, kind: Literal["document", "item"], identifier: str) -> None:
-        """Soft-delete the document or item with this identifier, and the items of a document."""
+        """Soft-delete an item, or a document with its items and rubrics.
+
+        ``kind`` is "document" or "item".
+        """
         self._call("POST", f"/{COLLECTIONS[kind]}/{quote(identifier, safe='')}/delete")
 
     def undelete(self, kind: Literal["document", "item"], identifier: str) -> list[str]:
-        """Restore a soft-deleted document or item.
+        """Restore a soft-deleted document or item; ``kind`` is "document" or "item".
 
         Returns a message for each entity that could not be restored, with the reason.
         """

@@ -76,7 +76,12 @@ def fill_in_full_statement(item: Json, log: RepairLog) -> None:
 
 
 def fill_in_required_fields(entities: Entities, log: RepairLog) -> None:
-    """Fill in missing required fields of entities, and log each field filled in."""
+    """Fill in missing required fields of entities with default values, and log each one.
+
+    A missing ``uri`` becomes a ``urn:uuid:`` URI, a missing ``lastChangeDateTime`` that of the
+    document. Fields of definitions get the value of a related field: ``title`` that of
+    ``description``.
+    """
     changed = _get_document_time(entities)
     for schema, entity in entities:
         if isinstance(identifier := entity.get("identifier"), str):
@@ -110,9 +115,9 @@ def repair_links(
 ) -> None:
     """Correct the links of a package, and fill in their missing fields.
 
-    ``normalizer`` has collected the links, and ``references`` finds the entity that each link
-    means. If ``replace_urls`` is set, identifiers that are URLs become UUIDs, because the standard
-    does not allow URLs.
+    ``normalizer`` has collected the links; ``references`` finds the entities that they refer to. If
+    ``replace_urls`` is true, identifiers that are URLs become UUIDs, because the standard does not
+    allow URLs.
     """
     log = normalizer.log
     associations = {

@@ -25,9 +25,10 @@ def deduplicate(package: Json, log: RepairLog) -> None:
 def _iter_entity_lists(
     model: type[CaseModel], container: Json
 ) -> Iterator[tuple[type[Entity], list[Any]]]:
-    """Yield (entity class, entities) for each list of entities in an object of a model class.
+    """Yield (entity class, list of entities) for each list of entities in a JSON object.
 
-    Includes lists in nested objects, such as CFDefinitions, but not those in entities.
+    ``model`` is the class of ``container``, such as CFPackage. Includes the lists in nested
+    objects, such as CFDefinitions, but not the lists in entities.
     """
     for name, spec in get_field_specs(model).items():
         member = container.get(name)
@@ -42,7 +43,11 @@ def _iter_entity_lists(
 def _iter_unique_entities(
     schema: type[Entity], entities: list[Any], log: RepairLog
 ) -> Iterator[Any]:
-    """Yield entities, dropping exact duplicates and associations with a repeated identifier."""
+    """Yield the entities of one class without duplicates, and log each removal.
+
+    ``schema`` is the class. An entity that equals an earlier one is a duplicate, as is a
+    CFAssociation with the identifier of an earlier one.
+    """
     seen: dict[str, Json] = {}
     for entity in entities:
         identifier = entity.get("identifier") if isinstance(entity, dict) else None

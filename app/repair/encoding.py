@@ -23,7 +23,10 @@ def convert_to_utf8(raw: bytes, encoding: str) -> bytes:
 
 
 def require_utf8(raw: bytes) -> None:
-    """Raise ``BadRequest`` if bytes are not UTF-8, with the position of the first invalid byte."""
+    """Raise ``BadRequest`` if the bytes of a file are not UTF-8 or are compressed with gzip.
+
+    The message contains the offset of the first invalid byte.
+    """
     if raw.startswith(GZIP_MAGIC):
         raise BadRequest("the file is compressed with gzip: decompress it")
     try:

@@ -13,7 +13,7 @@ from .fixes import Fixer, get_fixer
 
 @dataclass(frozen=True)
 class FieldSpec:
-    """Describes a field of a model class for repairs: its type, fixer, and if it is required."""
+    """The properties of a model class's field that repairs depend on, such as its fixer."""
 
     model: type[CaseModel] | None
     """The class of its objects, or None for other values."""

@@ -71,7 +71,10 @@ def is_uri(value: object) -> TypeGuard[str]:
 
 
 def suggest_string_fix(value: Any) -> Fix | None:
-    """Return (repair kind, string) for a number or boolean, or None for any other value."""
+    """Suggest a string for a number or boolean: ``("number-for-string", "1.10")`` for 1.10.
+
+    Returns (repair kind, string), or None for any other value.
+    """
     match value:
         case bool():
             return "number-for-string", str(value).lower()
@@ -83,7 +86,10 @@ def suggest_string_fix(value: Any) -> Fix | None:
 
 
 def suggest_identifier_fix(value: Any) -> Fix | None:
-    """Return (repair kind, identifier) for a number or a string with spaces around it, or None."""
+    """Suggest an identifier for a number or for a string with surrounding white space.
+
+    Returns (repair kind, identifier), a fix that removes a blank field, or None.
+    """
     if not isinstance(value, str):
         return suggest_string_fix(value)
     stripped = value.strip()
@@ -91,7 +97,11 @@ def suggest_identifier_fix(value: Any) -> Fix | None:
 
 
 def suggest_uri_fix(value: Any) -> Fix | None:
-    """Return (repair kind, URI) for a URI with invalid characters or a missing slash, or None."""
+    """Suggest a URI with percent-encoded invalid characters, or with a missing slash added.
+
+    A slash is missing in ``/CFItemsUUID``, for example. Returns (repair kind, URI), a fix that
+    removes a blank field, or None.
+    """
     if not isinstance(value, str):
         return None
     encoded = quote(value.strip(), safe=URI_CHARACTERS)
@@ -102,13 +112,20 @@ def suggest_uri_fix(value: Any) -> Fix | None:
 
 
 def suggest_date_fix(value: Any) -> Fix | None:
-    """Return (repair kind, date) for a timestamp in a date field, or None if no fix applies."""
+    """Suggest the date for a timestamp in a date field, such as 2024-05-01.
+
+    Returns (repair kind, date), a fix that removes a blank field, or None.
+    """
     date_ = _parse_date(DATETIME, value)
     return ("datetime-for-date", date_) if date_ else _suggest_removal(value)
 
 
 def suggest_datetime_fix(value: Any) -> Fix | None:
-    """Return (repair kind, timestamp) if the time, zone or T separator is missing, or None."""
+    """Suggest a timestamp for a date, or for a timestamp that lacks a zone or the T.
+
+    The time of a date is midnight, and a missing zone is UTC. Returns (repair kind, timestamp), a
+    fix that removes a blank field, or None.
+    """
     if _parse_date(DATETIME_WITHOUT_ZONE, value):
         return "datetime-without-zone", f"{value}Z"
     if _parse_date(DATETIME, value) and value[10] == " ":
@@ -119,7 +136,10 @@ def suggest_datetime_fix(value: Any) -> Fix | None:
 
 
 def _parse_date(pattern: re.Pattern[str], value: Any) -> str | None:
-    """Return the date that group 1 of ``pattern`` captures, or None if it is invalid."""
+    """Return the valid date in ``value`` as ``YYYY-MM-DD``, or None if there is none.
+
+    ``pattern`` must match the whole value; its group 1 captures the date.
+    """
     match = pattern.fullmatch(value) if isinstance(value, str) else None
     with suppress(ValueError):
         return match and date.fromisoformat(match[1]).isoformat()
@@ -127,7 +147,11 @@ def _parse_date(pattern: re.Pattern[str], value: Any) -> str | None:
 
 
 def suggest_integer_fix(value: Any) -> Fix | None:
-    """Return (repair kind, integer) for a string that represents a 32-bit integer, or None."""
+    """Suggest the integer that a string represents: ``("string-for-number", 5)`` for "5".
+
+    Returns (repair kind, integer), a fix that removes a blank field, or None, for example if the
+    integer has more than 32 bits.
+    """
     if not isinstance(value, str) or not INTEGER.fullmatch(value.strip()):
         return _suggest_removal(value)
     number = int(value.strip().partition(".")[0])
@@ -135,7 +159,11 @@ def suggest_integer_fix(value: Any) -> Fix | None:
 
 
 def suggest_number_fix(value: Any) -> Fix | None:
-    """Return (repair kind, number) for a numeric string that is exact as a float, or None."""
+    """Suggest the number that a string represents: ``("string-for-number", 1.5)`` for "1.5".
+
+    Returns (repair kind, number), a fix that removes a blank field, or None, for example if a
+    float cannot represent the number exactly.
+    """
     if not isinstance(value, str) or not NUMBER.fullmatch(value.strip()):
         return _suggest_removal(value)
     number = float(value.strip())
@@ -145,9 +173,10 @@ def suggest_number_fix(value: Any) -> Fix | None:
 
 
 def suggest_case_version_fix(value: Any) -> Fix | None:
-    """Return the fix of a ``caseVersion``: a string for a number, removal for other versions.
+    """Suggest a fix for a ``caseVersion``, whose only valid value is "1.1".
 
-    Returns None for the string "1.1", objects and arrays.
+    A number becomes a string; any other string removes the field. Returns None for the valid value,
+    objects and arrays.
     """
     if value == CASE_VERSION or isinstance(value, dict | list):
         return None
@@ -155,7 +184,10 @@ def suggest_case_version_fix(value: Any) -> Fix | None:
 
 
 def _make_spelling_fixer(repair_kind: str, terms: tuple[str, ...]) -> Fixer:
-    """Return a fixer that corrects spellings of ``terms``, such as Is_Child_Of for isChildOf."""
+    """Return a fixer that corrects other spellings of ``terms``: Is_Child_Of to isChildOf.
+
+    The fixer returns (``repair_kind``, term), or None for a correct or an unknown term.
+    """
     known = {_normalize_term(term): term for term in terms}
 
     def fix(value: Any) -> Fix | None:
@@ -171,7 +203,7 @@ def _normalize_term(name: str) -> str:
 
 
 def _suggest_removal(value: Any) -> Fix | None:
-    """Return the fix that removes a field if its value is an empty string, else None."""
+    """Return ("empty-string", REMOVED) for a string that is empty or blank, else None."""
     return ("empty-string", REMOVED) if isinstance(value, str) and not value.strip() else None
 
 

@@ -71,9 +71,10 @@ class IncompletePackageCompleter:
         self._document: Json | None = document if isinstance(document, dict) else None
 
     def complete_package(self) -> None:
-        """Flatten nested items, and add missing identifiers, times and associations, in place.
+        """Flatten nested items, override metadata, and add missing identifiers and associations.
 
-        Without metadata options of the user, change only a package that has nested items.
+        Edits the package in place. Without nested items, it changes only if metadata options are
+        given.
         """
         edges = self._flatten_nested_items()
         if self._document is None or not (edges or self._metadata):
@@ -153,7 +154,10 @@ class IncompletePackageCompleter:
             stack.extend(reversed(below))
 
     def _create_document(self, excluded: set[str]) -> None:
-        """Create a CFDocument from the nonstandard fields of the package, except ``excluded``."""
+        """Create the missing CFDocument from the package's nonstandard fields, such as ``name``.
+
+        ``excluded`` are the names of fields that contain nested items, not metadata.
+        """
         fields = {name.casefold() for name in CFPackage.model_fields}
         names = [
             name for name in self._package if name.casefold() not in fields and name not in excluded
@@ -187,7 +191,8 @@ class IncompletePackageCompleter:
     def _complete_document(self) -> str | None:
         """Fill in the document's identifier and lastChangeDateTime; return the identifier.
 
-        Returns None if the document has no identifier, and no title or creator to derive one from.
+        Makes a missing identifier from the title and creator; returns None if one of these is
+        missing, too. With metadata options, a missing time becomes that of the file.
         """
         document = self._document or {}
         identifier = _get_identifier(document)
@@ -225,7 +230,11 @@ class IncompletePackageCompleter:
             self._log.record("missing-identifier", path, None, identifier)
 
     def _add_missing_associations(self, edges: list[Edge], document_identifier: str) -> None:
-        """Add an isChildOf association for each (item, parent) pair that does not have one yet."""
+        """Add an isChildOf association for each (item, parent) pair in ``edges`` without one.
+
+        A parent of None stands for the document, whose identifier is ``document_identifier``; an
+        item that already has a parent is not made its child.
+        """
         key = _find_key(self._package, "CFAssociations") or "CFAssociations"
         stated = self._package.setdefault(key, [])
         if not isinstance(stated, list):
@@ -263,7 +272,8 @@ class IncompletePackageCompleter:
     def _number_siblings(self, siblings: list[tuple[Json, Any]]) -> None:
         """Set the sequence numbers of siblings, given as (association, number in the file or None).
 
-        If the file contains no number at all, number the siblings in file order.
+        If no sibling has a number in the file, numbers all of them in file order; otherwise,
+        siblings without a number get none.
         """
         if any(number is not None for _, number in siblings):
             for association, number in siblings:
@@ -274,15 +284,18 @@ class IncompletePackageCompleter:
 
 
 def derive_document_identifier(title: str, creator: str, derived: DerivedValues) -> str:
-    """Return a UUID made from a framework's title and creator; record its source in ``derived``."""
+    """Return a UUID (version 5) made from a framework's title and creator.
+
+    Stores a description of its source in ``derived.identifier_source``, which import reports.
+    """
     derived.identifier_source = f"the title {title!r} and the creator {creator!r}"
     return str(uuid5(NAMESPACE_URL, f"{creator}\n{title}"))
 
 
 def number_in_file_order(associations: list[Json], derived: DerivedValues) -> None:
-    """Set the sequence numbers of sibling associations, which are given in file order.
+    """Number sibling associations, which are given in file order, in their ``sequenceNumber``.
 
-    Adds the identifiers in this order to ``derived.order``.
+    Appends their identifiers to ``derived.order``, because the file lacks these numbers.
     """
     derived.order.append(tuple(each["identifier"] for each in associations))
     numbers = number_siblings([None] * len(associations))
@@ -321,7 +334,10 @@ def find_child_lists(value: Any) -> list[str]:
 
 
 def _get_identifier(obj: Json) -> str | None:
-    """Return the ``identifier`` or ``sourcedId`` of an entity as a string, or None."""
+    """Return the ``identifier`` of an entity or else its ``sourcedId``, as a string, or None.
+
+    Letter case of the field names is ignored, and blank values count as missing.
+    """
     found = (_get(obj, name) for name in IDENTIFIER_NAMES)
     given = next((each for each in found if each is not None and str(each).strip()), None)
     return None if given is None else str(given).strip()

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 @dataclass(frozen=True)
 class MetadataOptions:
-    """Title, creator and identifier that the user gives a framework, and the time of its file.
+    """Metadata that the user gives a framework, and the time of change for entities without one.
 
-    The first three replace the values in the file; None keeps those values.
+    ``title``, ``creator`` and ``identifier`` replace the values in the file unless they are None.
     """
 
     title: str | None = None

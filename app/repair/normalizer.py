@@ -34,10 +34,9 @@ MAX_UNKNOWN_FIELDS = 1000
 
 
 class PackageNormalizer:
-    """Converts the fields of a JSON package to the types that the model classes require.
+    """Converts the fields of a JSON package to the types that the classes of the model declare.
 
-    It logs each repair. It also collects the entities and links that it visits, because later
-    repairs need to look at all of them.
+    It logs each repair, and collects the entities and links that it visits for later repairs.
     """
 
     def __init__(self, log: RepairLog, document_title: str | None) -> None:
@@ -50,10 +49,11 @@ class PackageNormalizer:
         """The strings that links were made from, by the ``id()`` of the link."""
 
     def repair_object(self, model: type[CaseModel], obj: Json, path: str) -> None:
-        """Repair a JSON object and all objects within it, in place.
+        """Repair a JSON object and all objects nested in it, in place.
 
-        Adds the entities and links among them to ``entities`` and ``links``. ``model`` is the class
-        to which the object should conform; ``path`` is its path in the file, for the repair log.
+        ``model`` is the class that declares the object's fields, and ``path`` the object's path in
+        the file, for the repair log. Appends each entity to ``self.entities``, each link to
+        ``self.links``.
         """
         path = self.log.record_path(obj, path)
         self._drop_nulls(obj, path)
@@ -142,7 +142,11 @@ class PackageNormalizer:
         return link
 
     def _move_unknown_to_extensions(self, model: type[CaseModel], obj: Json, path: str) -> None:
-        """Move unknown fields to ``extensions``; drop them if the class has no ``extensions``."""
+        """Move the fields of ``obj`` that ``model``, its class, lacks to ``extensions``.
+
+        Drops them if the class, such as a link, has no ``extensions``. A field that contradicts one
+        in ``extensions``, or the field that it is an alias of, stays in place.
+        """
         unknown = _find_unknown_fields(model, obj)
         extensions = get_or_create_extensions(model, obj) if unknown else None
         for name in unknown:
@@ -159,7 +163,10 @@ class PackageNormalizer:
 
 
 def _find_unknown_fields(model: type[CaseModel], obj: Json) -> list[str]:
-    """Return the names of the fields of ``obj`` that ``model`` lacks, or [] if more than 1,000."""
+    """Return the names of the fields of ``obj`` that ``model`` lacks.
+
+    Returns [] if there are more than 1,000, which are unlikely to be a mistake.
+    """
     names = [name for name in obj if name not in get_field_specs(model)]
     return names if len(names) <= MAX_UNKNOWN_FIELDS else []
 
@@ -167,9 +174,10 @@ def _find_unknown_fields(model: type[CaseModel], obj: Json) -> list[str]:
 def _get_standard_name_and_value(
     model: type[CaseModel], name: str, value: Any
 ) -> tuple[str | None, Any]:
-    """Return the standard name of a field, and its value as the standard field expects it.
+    """Return the standard name of a field, and its value converted for that name.
 
-    The name is None if the field is unknown.
+    For ``sourcedId`` the name is ``identifier``; a string in ``licenseUri`` becomes a link. The
+    name is None if the field is unknown.
     """
     if name in FIELD_ALIASES and FIELD_ALIASES[name][0] in get_field_specs(model):
         standard, convert = FIELD_ALIASES[name]

@@ -109,7 +109,10 @@ def repair_and_parse(
 
 
 def describe_file_error(error: CaseServerError) -> str:
-    """Return the message of an error in a package that is a file, not the body of a request."""
+    """Return the message of an error in a package file, with "the file" in place of "the body".
+
+    The reader words its messages for the body of a request: "the body is not JSON".
+    """
     message = error.description
     if not message.startswith("the body"):
         return message
@@ -266,7 +269,10 @@ class RepairedPackage:
 
 
 def _find_entities_without_change_time(entities: Entities) -> set[tuple[str, str]]:
-    """Return a set of (class name, identifier): the document and entities without a change time."""
+    """Return the (class name, identifier) pairs of the entities that lack a time of change.
+
+    Includes the document, because its time has been filled in with that of the file.
+    """
     return {
         (get_standard_name(schema), str(entity.get("identifier")))
         for schema, entity in entities

@@ -93,10 +93,11 @@ def has_noncanonical_references(rows: Iterable[EntityRow]) -> bool:
 
 
 class ReferenceResolver:
-    """Finds the entity that a reference means, even if it spells the identifier differently.
+    """Finds the entity that a link refers to, in any spelling of its identifier or URI.
 
-    ``aliases`` maps the original identifiers of entities to the identifiers that replaced them.
-    ``uris`` contains the URIs of entities by identifier, except invalid ones.
+    Spellings differ in letter case, braces and ``urn:uuid:``. ``aliases`` maps the original
+    identifiers of entities to those that replaced them. ``uris`` maps identifiers of entities to
+    their valid URIs.
     """
 
     def __init__(self, entities: Entities, aliases: dict[str, str]) -> None:
@@ -122,7 +123,7 @@ class ReferenceResolver:
         return self.uris.get(identifier) or make_uuid_urn(identifier)
 
     def has_target(self, field: str, identifier: object) -> bool:
-        """Return whether the package contains an entity with exactly this identifier.
+        """Return whether a link with exactly this identifier refers to an entity of the package.
 
         ``field`` is the name of the link's field; for ``licenseURI``, only a CFLicense counts.
         """
@@ -165,11 +166,11 @@ def _get_last_segment(reference: str) -> str:
 def repair_reference(
     field: str, link: Json, source: str | None, references: ReferenceResolver, log: RepairLog
 ) -> None:
-    """Correct a link whose identifier is another spelling of an entity's identifier.
+    """Correct the identifier of a link that spells an entity's identifier differently.
 
-    ``field`` is the name of the link's field, and ``source`` is the string that the file contained
-    instead of a link object, or None. If ``source`` is set, or if the link's URI repeats its
-    identifier, the link also gets the entity's URI.
+    ``field`` is the name of the link's field. ``source`` is the string that the file contained in
+    place of the link object, or None. A link made from a string gets the entity's URI, as does a
+    link whose URI equals its identifier.
     """
     before = link.get("identifier")
     if references.has_target(field, before):
@@ -190,7 +191,11 @@ def repair_reference(
 def repair_relative_uri(
     field: str, link: Json, references: ReferenceResolver, log: RepairLog
 ) -> None:
-    """Replace a link's relative URI with the URI of the entity that the link points to."""
+    """Replace a link's relative URI with the URI of the entity that its identifier names.
+
+    Changes nothing if the package has no such entity. ``field`` is the name of the link's field; an
+    entity of a class that the field cannot refer to does not count.
+    """
     uri, identifier = link.get("uri"), link.get("identifier")
     if not isinstance(uri, str) or is_uri(uri) or not isinstance(identifier, str):
         return
@@ -210,10 +215,11 @@ def is_identifier(value: object) -> TypeGuard[str]:
 
 
 def repair_external_link(link: Json, log: RepairLog) -> str | None:
-    """Give a link to a node outside CASE a valid identifier: a UUID derived from the node's URL.
+    """Replace an invalid identifier or URI of a link to a node outside the package.
 
-    Returns the previous identifier if the link no longer contains it, so that the caller can store
-    it elsewhere; otherwise None. Without a valid identifier, the whole framework would be invalid.
+    The new identifier is a UUID made from the old one or the link's URI or title; without it, the
+    whole framework would be invalid. Returns the old identifier if no field of the link contains it
+    any more, so that the caller can store it; otherwise None.
     """
     replaced = None
     before = link.get("identifier")

@@ -155,7 +155,7 @@ class RepairLog:
     def count_repaired_field(self, kind: str, field: str) -> None:
         """Count a field that a repair moved to ``extensions``, set in ``extensions``, or dropped.
 
-        ``kind`` is the kind of the repair, and ``field`` the name of the field.
+        The summary of the repair kind ``kind`` lists the names and counts of these fields.
         """
         self._fields[kind][field] += 1
 
@@ -167,10 +167,10 @@ class RepairLog:
         ]
 
     def record_path(self, obj: Json, path: str) -> str:
-        """Record the path of an object in the original file, and return that path.
+        """Record and return the path that a JSON object has in the original file.
 
-        ``path`` is the object's current path. If a repair has moved the object, the path given to
-        ``record_path_before_move`` is recorded and returned instead.
+        It is the path passed to ``record_path_before_move`` if a repair has moved the object, or
+        else ``path``, the object's current path.
         """
         path = self._paths[id(obj)] = self._paths_before_move.get(id(obj), path)
         return path
@@ -188,11 +188,18 @@ class RepairLog:
         return join_path(self._paths[id(obj)], self._get_original_name(obj, field))
 
     def record_rename(self, obj: Json, old_name: str, new_name: str) -> None:
-        """Record that a field of an object had another name in the original file."""
+        """Record that a repair renamed a field of ``obj``, so that paths use the original name.
+
+        ``old_name`` is the field's name in the original file, ``new_name`` its name after the
+        repair.
+        """
         self._original_names[id(obj), new_name] = old_name
 
     def map_to_original_path(self, tree: Json, path: str) -> str:
-        """Translate a path in the repaired tree to the path of that value in the original file."""
+        """Return the path that a value of a repaired package had in the original file.
+
+        ``tree`` is the repaired package, and ``path`` the path of the value in it.
+        """
         node: Any = tree
         original = self._paths[id(tree)]
         for name, index in PATH_STEP.findall(path):

@@ -68,8 +68,8 @@ class DatabaseClone:
     ) -> DatabaseClone:
         """Copy the database ``template`` and return a ``DatabaseClone`` connected to the copy.
 
-        No connection to ``template`` may be open. If ``undoable`` is true, ``restore_baseline`` can
-        undo later writes.
+        ``cloner`` copies the database and later drops the copy. No connection to ``template`` may
+        be open. If ``undoable`` is true, ``restore_baseline`` can undo later writes.
         """
         clone = cls(cloner, settings, await cloner.clone(template), template)
         await clone.open()
@@ -141,7 +141,7 @@ class DatabaseClone:
             raise Conflict(f"{count} requests are still running; retry later") from error
 
     async def drop(self) -> None:
-        """Close all connections to the clone and schedule its database to be dropped.
+        """Close all connections to the clone, and drop its database in the background.
 
         Requests that still use the clone fail.
         """

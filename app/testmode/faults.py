@@ -77,8 +77,8 @@ class Fault(RequestFilter):
     apply_request: bool = False
     """With ``status`` and ``reset``: handle the request before the response fails."""
 
-    def list_numbers(self) -> list[int]:
-        """Return the numbers in ``nth``; an empty list selects requests of any number."""
+    def get_nth_as_list(self) -> list[int]:
+        """Return ``nth`` as a list; [] selects all matching requests."""
         return [self.nth] if isinstance(self.nth, int) else self.nth or []
 
     @model_validator(mode="after")
@@ -89,7 +89,7 @@ class Fault(RequestFilter):
             problems.append("a fault needs one of status, delay, reset, body and slow_body")
         if len(effects) > 1:
             problems.append(f"{' and '.join(effects)} cannot be combined")
-        if any(number < 1 for number in self.list_numbers()):
+        if any(number < 1 for number in self.get_nth_as_list()):
             problems.append("nth counts from 1, so that 0 would select no request")
         if self.status is None and (self.retry_after is not None or self.description):
             problems.append("retry_after and description need a status")
@@ -115,7 +115,7 @@ class Fault(RequestFilter):
         return super().matches(entry) and bool(re.search(self.path_regex or "", entry.path))
 
     def get_response_fields(self) -> dict[str, Any]:
-        """Return the fields that describe the faulty response, such as ``{"status": 503}``."""
+        """Return the fields that are set and describe the response, such as ``{"status": 503}``."""
         return self.model_dump(exclude_defaults=True, exclude=SELECTION_FIELDS)
 
 
@@ -126,7 +126,7 @@ class FaultRule:
         self.fault = fault
         self.matched = self.applied = 0
         self._random = random.Random(fault.seed)  # noqa: S311  must be repeatable, not secret
-        self._nth = set(fault.list_numbers())
+        self._nth = set(fault.get_nth_as_list())
 
     def count_and_check_request(self, entry: LoggedRequest) -> bool:
         """Count a request if it matches the fault; return whether the fault applies to the request.

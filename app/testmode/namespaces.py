@@ -198,7 +198,10 @@ class Namespace:
             await asyncio.gather(self.current.drop(), *self._drops)
 
     async def _switch_to_template(self, template: str) -> None:
-        """Switch to an unmodified copy of the database ``template``; requests wait meanwhile."""
+        """Switch the namespace to an unmodified copy of the database ``template``.
+
+        Requests wait meanwhile. Does not copy if the current clone is such a copy already.
+        """
         self.generation += 1
         former = self.current
         if former.template == template and not former.is_written:

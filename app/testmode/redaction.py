@@ -47,9 +47,10 @@ class Redactor:
         return urlencode(redacted)
 
     def redact_body(self, raw: bytes, content_type: str, content_encoding: str = "") -> bytes:
-        """Return a request body without secrets; its content type determines how it is parsed.
+        """Return a request body without secrets, after parsing it as JSON or as a form.
 
-        Returns b"" if the body may contain a secret and cannot be parsed.
+        ``content_type`` and ``content_encoding`` are values of the request's header fields. Returns
+        b"" if the body is compressed, or may contain a secret and cannot be parsed.
         """
         if content_encoding.lower() not in {"", "identity"}:
             return b""

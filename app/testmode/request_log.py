@@ -225,9 +225,9 @@ def is_json_subset(expected: Any, actual: Any) -> bool:
 def find_unmet_expectations(
     log: RequestLog, expectations: Sequence[RequestExpectation]
 ) -> Iterator[str]:
-    """Yield a message for each expectation that the logged requests do not meet.
+    """Yield a message for each expectation that the requests in ``log`` do not meet.
 
-    Each message also lists the requests that were logged for the expected path.
+    Each message also lists the logged requests for the expected path.
     """
     for expectation in expectations:
         candidates = log.find_entries(RequestFilter(path=expectation.path))

@@ -155,9 +155,10 @@ IssuerDep = Annotated[LocalIssuer, Depends(get_issuer)]
 
 @router.get("")
 async def describe_namespace(namespace: NamespaceDep) -> Response:
-    """Return a description of the test namespace.
+    """Return a JSON object that describes the test namespace.
 
-    It consists of the name, base URL, snapshot names and numbers of faults and logged requests.
+    Its fields are ``namespace`` (the name), ``base_url``, ``snapshots`` (an array of names), and
+    ``faults`` and ``requests`` (the numbers of faults and logged requests).
     """
     return json_response(_namespace_to_dict(namespace))
 
@@ -165,7 +166,7 @@ async def describe_namespace(namespace: NamespaceDep) -> Response:
 @router.post("/reset")
 async def reset_namespace(namespace: NamespaceDep) -> Response:
     """Restore the seed data; clear the faults, request log, token lifetimes and failed logins."""
-    return await _measure(namespace, namespace.reset())
+    return await _time_operation(namespace, namespace.reset())
 
 
 @router.post("/seed")
@@ -229,7 +230,7 @@ async def save_snapshot(name: str, namespace: NamespaceDep) -> Response:
 @router.post("/snapshots/{name}/restore")
 async def restore_snapshot(name: str, namespace: NamespaceDep) -> Response:
     """Replace the test namespace's data with the data saved in a snapshot."""
-    return await _measure(namespace, namespace.restore_snapshot(name))
+    return await _time_operation(namespace, namespace.restore_snapshot(name))
 
 
 @router.delete("/snapshots/{name}")
@@ -253,7 +254,10 @@ async def drop_namespace(name: str, namespaces: RegistryDep) -> Response:
 
 
 def _add_delete_and_restore_routes(resource: ResourceType) -> None:
-    """Add routes to soft-delete and restore entities; CASE 1.1 has no operations for that."""
+    """Add routes that soft-delete and restore documents or items, the type ``resource``.
+
+    CASE 1.1 does not define such operations.
+    """
     path = f"/{resource.collection}/{{identifier}}"
 
     @router.post(f"{path}/delete")
@@ -280,7 +284,11 @@ def _count_by_kind(changes: soft_delete.Changes) -> dict[str, int]:
 
 @router.get("/faults")
 async def list_faults(namespace: NamespaceDep) -> Response:
-    """Return the namespace's faults with the counts of ``matched`` and ``applied`` requests."""
+    """Return a JSON array of the namespace's faults, each with two counts of requests.
+
+    ``matched`` counts those that met the fault's conditions, ``applied`` those that it was injected
+    into.
+    """
     return json_response([rule.to_dict() for rule in namespace.faults.rules])
 
 
@@ -307,7 +315,10 @@ async def clear_faults(namespace: NamespaceDep) -> Response:
 
 @router.get("/requests")
 async def list_logged_requests(request: Request, namespace: NamespaceDep) -> Response:
-    """Return the logged requests that the query parameters select, oldest first."""
+    """Return a JSON array of the logged requests that the query parameters select, oldest first.
+
+    ``body=true`` includes the bodies of the requests.
+    """
     query = _parse_query(request, REQUEST_QUERY)
     entries = namespace.request_log.find_entries(query)
     return json_response([entry.to_dict(include_body=query.body) for entry in entries])
@@ -324,7 +335,8 @@ async def clear_request_log(namespace: NamespaceDep) -> Response:
 async def verify_requests(request: Request, namespace: NamespaceDep) -> Response:
     """Compare the logged requests with the expectations in the request body.
 
-    Returns ``{"met": true, "differences": []}``, or one message for each expectation not met.
+    Returns ``met``, which is true if all are met, and ``differences``, a message for each that is
+    not met.
     """
     expectations = await _parse_body(request, EXPECTATIONS)
     differences = list(find_unmet_expectations(namespace.request_log, expectations))
@@ -335,7 +347,8 @@ async def verify_requests(request: Request, namespace: NamespaceDep) -> Response
 async def create_token(request: Request, namespace: NamespaceDep, issuer: IssuerDep) -> Response:
     """Create an access token for the client and with the scopes given in the request body.
 
-    With a ``defect``, such as "expired", the token is invalid in this way.
+    With a ``defect``, such as "expired", the token is invalid in this way. Returns it as
+    ``access_token``.
     """
     token = await _parse_body(request, TOKEN_REQUEST, empty="{}")
     client = token.client_id or namespace.app_state.settings.client_id
@@ -345,7 +358,7 @@ async def create_token(request: Request, namespace: NamespaceDep, issuer: Issuer
 
 @router.get("/token-lifetimes")
 async def get_token_lifetimes(issuer: IssuerDep) -> Response:
-    """Return the custom token lifetimes in seconds, by client ID."""
+    """Return a JSON object from client IDs to their custom token lifetimes in seconds."""
     return json_response(issuer.lifetimes)
 
 
@@ -368,7 +381,7 @@ async def clear_token_lifetimes(issuer: IssuerDep) -> Response:
 
 @router.post("/keys/rotate")
 async def rotate_keys(request: Request, namespace: NamespaceDep, issuer: IssuerDep) -> Response:
-    """Create a key that signs tokens from now on, and return its ID and those of all keys.
+    """Create a key that signs tokens from now on; return its ID as ``kid``, all IDs as ``kids``.
 
     Tokens signed by older keys stay valid, unless the query contains ``revoke=true``.
     """
@@ -376,8 +389,11 @@ async def rotate_keys(request: Request, namespace: NamespaceDep, issuer: IssuerD
     return json_response({"kid": kid, "kids": list(issuer.key_ids)}, 201)
 
 
-async def _measure(namespace: Namespace, operation: Awaitable[None]) -> Response:
-    """Await an operation; return the namespace's description and the duration in milliseconds."""
+async def _time_operation(namespace: Namespace, operation: Awaitable[None]) -> Response:
+    """Await an operation on a namespace, and return the namespace's description as JSON.
+
+    The response contains the duration in ``milliseconds``.
+    """
     started = time.perf_counter()
     await operation
     milliseconds = round(1000 * (time.perf_counter() - started), 3)
@@ -397,8 +413,8 @@ def _namespace_to_dict(namespace: Namespace) -> dict[str, Any]:
 async def _parse_body(request: Request, schema: TypeAdapter[Model], *, empty: str = "") -> Model:
     """Parse the JSON body of a request and validate it against ``schema``.
 
-    An empty body is parsed as the JSON string ``empty``. Raises ``BadRequest`` if the body is not
-    JSON, ``UnprocessableContent`` if it does not match the schema.
+    ``empty`` is the JSON that an empty body stands for, such as "{}". Raises ``BadRequest`` if the
+    body is not JSON, ``UnprocessableContent`` if it does not match the schema.
     """
     raw = await read_body(request) or empty.encode()
     try:
@@ -411,7 +427,10 @@ async def _parse_body(request: Request, schema: TypeAdapter[Model], *, empty: st
 
 
 def _parse_query(request: Request, schema: TypeAdapter[Model]) -> Model:
-    """Validate the query parameters against ``schema``; raise ``BadRequest`` with all problems."""
+    """Return the query parameters of a request, validated against ``schema``.
+
+    Raises ``BadRequest`` with all problems if they do not match it.
+    """
     try:
         return schema.validate_python(dict(request.query_params))
     except ValidationError as error:

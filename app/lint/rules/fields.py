@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from ...exceptions import CONFORMANT_UUID_PATTERN
 from ...repair.fixes import UUID
-from ..package_index import Node, PackageIndex, get_members, get_string
+from ..package_index import Node, PackageIndex, get_string, get_values
 from ..violation import Finding
 
 EDUCATION_LEVELS = frozenset(  # one code per line would take 30 lines
@@ -135,7 +135,7 @@ def _group_by_value(index: PackageIndex, field: str) -> dict[str, list[Node]]:
     """Return a dict from each string in a field to the documents and items that contain it."""
     nodes: dict[str, list[Node]] = defaultdict(list)
     for node in index.get_nodes_by_kind("CFDocument", "CFItem"):
-        for value in get_members(node.body, field, str):
+        for value in get_values(node.body, field, str):
             nodes[value].append(node)
     return nodes
 

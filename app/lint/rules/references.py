@@ -9,7 +9,7 @@ from ...case.resources import CONCEPTS, GROUPINGS, ITEM_TYPES, LICENSES, SUBJECT
 from ...case.vocabulary import IS_CHILD_OF
 from ...repair.references import NODE_FIELDS
 from ...repair.repair_log import Json
-from ..package_index import Node, PackageIndex, get_link_identifiers, get_members, get_string
+from ..package_index import Node, PackageIndex, get_link_identifiers, get_string, get_values
 from ..violation import Finding
 
 LINK_FIELDS = {
@@ -43,7 +43,7 @@ def find_external_associations(index: PackageIndex) -> Iterator[Finding]:
     """
     for edge in index.edges:
         for field, end in zip(NODE_FIELDS, (edge.origin, edge.destination), strict=True):
-            (link,) = get_members(edge.node.body, field, dict)[:1]
+            (link,) = get_values(edge.node.body, field, dict)[:1]
             is_foreign = (get_string(link, "targetType") or "").startswith("ext:")
             if edge.type != IS_CHILD_OF and end not in index.by_identifier and not is_foreign:
                 message = f"no entity of this package has the identifier {end}"
@@ -81,7 +81,7 @@ def find_unused_definitions(index: PackageIndex) -> Iterator[Finding]:
         (kind, name)
         for node in users
         for field, kind in NAME_FIELDS.items()
-        for name in get_members(node.body, field, str)
+        for name in get_values(node.body, field, str)
     }
     used = [one for one in index.definitions if one.identifier in linked or _get_names(one) & named]
     used_ids = {id(one) for one in used}
@@ -123,7 +123,7 @@ def find_document_mismatches(index: PackageIndex) -> Iterator[Finding]:
 def find_redundant_links(index: PackageIndex) -> Iterator[Finding]:
     """Find links from entities to the document or package that contains them.
 
-    Reports one violation for each class of entities.
+    Yields one finding for each class of entities with such links, at the first of them.
     """
     for kind, field in REDUNDANT_LINK_FIELDS.items():
         nodes = [node for node in index.get_nodes_by_kind(kind) if field in node.body]
@@ -140,14 +140,14 @@ def find_rubric_reference_errors(index: PackageIndex) -> Iterator[Finding]:
     }
     items = {node.identifier for node in index.get_nodes_by_kind("CFItem")}
     for rubric in index.get_nodes_by_kind("CFRubric"):
-        for criterion in get_members(rubric.body, "CFRubricCriteria", dict):
+        for criterion in get_values(rubric.body, "CFRubricCriteria", dict):
             node = nodes[id(criterion)]
             yield from _check_parent(node, "rubricId", rubric)
             for identifier in get_link_identifiers(criterion, "CFItemURI"):
                 if identifier not in items:
                     message = f"no item of this package has the identifier {identifier}"
                     yield Finding(node, "CFItemURI", message)
-            for level in get_members(criterion, "CFRubricCriterionLevels", dict):
+            for level in get_values(criterion, "CFRubricCriterionLevels", dict):
                 yield from _check_parent(nodes[id(level)], "rubricCriterionId", node)
 
 

@@ -115,7 +115,7 @@ def find_duplicate_sequence_numbers(index: PackageIndex) -> Iterator[Finding]:
 
 
 def find_missing_sequence_numbers(index: PackageIndex) -> Iterator[Finding]:
-    """Find parents that have both children with and children without a sequence number."""
+    """Find parents of which some children have a sequence number and others have none."""
     for parent, edges in index.edges_by_parent.items():
         without = [edge for edge in edges if "sequenceNumber" not in edge.node.body]
         if without and len(without) < len(edges):
