@@ -48,7 +48,8 @@ class JsonPositionFinder:
     def locate(self, path: str) -> tuple[int, int]:
         """Return the (line, column) of the value at a path, both counted from 1.
 
-        If there is no such value, return the position of the closest value that would contain it.
+        The position of an object's field is that of its name. If there is no such value, returns
+        the position of the closest value that would contain it.
         """
         candidates = (path, *iter_ancestor_paths(path))
         offset = next(self._offsets[each] for each in candidates if each in self._offsets)

@@ -59,7 +59,7 @@ SUSPECT = re.compile(MISSING_SLASH.pattern.encode() + rb"|:\s*null\b")
 
 @dataclass(frozen=True)
 class RepairOptions:
-    """Switches for repairs that change identifiers or association types; all are off by default."""
+    """Optional repairs of identifiers, association types and metadata; all are off by default."""
 
     replace_url_identifiers: bool = False
     """True to replace identifiers that are URLs by UUIDs (version 5) made from them."""

@@ -166,7 +166,8 @@ class FaultList:
     def count_and_choose_fault(self, entry: LoggedRequest) -> Fault | None:
         """Return the first fault that applies to a request, or None.
 
-        Increments the count ``matched`` of every fault whose conditions the request meets.
+        Increments ``matched`` of every fault whose conditions the request meets, and ``applied`` of
+        the returned fault.
         """
         selecting = [rule for rule in self.rules if rule.count_and_check_request(entry)]
         if not selecting:

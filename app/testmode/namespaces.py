@@ -136,7 +136,8 @@ class Namespace:
     async def save_snapshot(self, name: str) -> None:
         """Save the current data under a name, so that ``restore_snapshot`` can restore them.
 
-        Requests wait until the snapshot is saved.
+        Requests wait until the snapshot is saved. Raises ``Conflict`` if requests that are already
+        running take more than 30 s.
         """
         async with self._change_lock:
             self._is_available.clear()
@@ -222,8 +223,8 @@ class Namespace:
     async def _get_or_create_clone(self, template: str) -> DatabaseClone:
         """Return an unmodified copy of the database ``template``.
 
-        If the current or previous clone is a copy of ``template`` and no request uses it, undoes
-        its writes and returns it. Otherwise creates a clone.
+        If the current or previous clone is a copy of ``template``, waits for its requests, undoes
+        its writes and returns it. Creates a clone if neither is, or if a request takes too long.
         """
         for clone in (self.current, self._previous):
             if clone and clone.template == template:

@@ -81,7 +81,7 @@ def find_uri_mismatches(index: PackageIndex) -> Iterator[Finding]:
 
 
 def find_duplicate_codes(index: PackageIndex) -> Iterator[Finding]:
-    """Find items whose code (humanCodingScheme) an earlier item already has."""
+    """Find items whose code (humanCodingScheme) an earlier item with another identifier has."""
     first: dict[str, Node] = {}
     for item in index.get_nodes_by_kind("CFItem"):
         code = (get_string(item.body, "humanCodingScheme") or "").strip()
