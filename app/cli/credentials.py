@@ -136,7 +136,7 @@ def rotate_secret(identifier: str, keep_old_for: timedelta, settings: Settings) 
     Example: SECRET=$(case-server client rotate reading-app --keep-old-for 7d)
     """  # noqa: D301  click keeps the lines after its \b as they are
     secret = generate_secret()
-    with _explain_configured_client(identifier, settings):
+    with _explain_configured_client_error(identifier, settings):
         run_on_database(
             settings,
             "write",
@@ -157,8 +157,11 @@ def rotate_secret(identifier: str, keep_old_for: timedelta, settings: Settings) 
 @click.argument("identifier", metavar="ID")
 @add_settings_option
 def remove_client(identifier: str, settings: Settings) -> None:
-    """Remove a client; its tokens stop working within seconds."""
-    with _explain_configured_client(identifier, settings):
+    """Remove a client; its tokens stop working within seconds.
+
+    ID is the client ID, as `case-server client list` prints it.
+    """
+    with _explain_configured_client_error(identifier, settings):
         run_on_database(
             settings,
             "write",
@@ -214,8 +217,11 @@ def rotate_keys(*, drop_old: bool, settings: Settings) -> None:
 
 
 @contextmanager
-def _explain_configured_client(identifier: str, settings: Settings) -> Iterator[None]:
-    """Replace ``NotFound`` by another error if the client is defined by the settings instead."""
+def _explain_configured_client_error(identifier: str, settings: Settings) -> Iterator[None]:
+    """Convert ``NotFound`` in the ``with`` block to ``CommandError`` for the configured client.
+
+    The client of CASE_CLIENT_ID is not in the database, so a command cannot change it.
+    """
     try:
         yield
     except NotFound:

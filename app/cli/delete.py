@@ -70,10 +70,10 @@ def _run_on_entity(
     *,
     deleted: bool,
 ) -> Result:
-    """Run an operation on the document or item with an identifier; return its result.
+    """Return the result of ``operation(database, resource, identifier)`` on a document or item.
 
-    If there is none, raises ``NotFound`` that suggests similar identifiers. ``deleted`` tells
-    whether the operation needs a deleted entity.
+    ``kind`` is "document" or "item". If the operation raises ``NotFound``, suggests similar
+    identifiers: of deleted entities if ``deleted`` is true, otherwise of live ones.
     """
     resource = RESOURCES[kind]
 

@@ -45,10 +45,10 @@ dense_option = click.option(
 
 
 def create_fetcher(flags: dict[str, Any]) -> Fetcher:
-    """Create a URL downloader from the parsed command-line options ``flags``.
+    """Create a ``Fetcher``, which downloads URLs, from the parsed command-line options ``flags``.
 
-    It announces retries on stderr, except with ``--quiet``. Raises ``UsageError`` if the options
-    of ``add_token_options`` contradict each other or are incomplete.
+    It prints a note on stderr before each retry, except with ``--quiet``. Raises ``UsageError`` if
+    the options of ``add_token_options`` contradict each other or are incomplete.
     """
     token, url = flags["access_token"], flags["token_url"]
     client, secret = flags["client_id"], flags["client_secret"]

@@ -38,7 +38,9 @@ def print_import_result(result: ImportResult, *, quiet: bool) -> None:
             click.echo(f"  {note}")
         for repair in result.repairs:
             click.echo(f"  {repair.kind} ({repair.count:,}): {repair.summary}")
-            click.echo(f"    first at {repair.path or START_OF_FILE}{_format_change(repair)}")
+            click.echo(
+                f"    first at {repair.path or START_OF_FILE}{_format_repaired_value(repair)}"
+            )
         if result.status != "refused":
             for line in _format_warnings(result):
                 click.echo(line, err=True)
@@ -93,8 +95,11 @@ def _merge_url_identifier_problems(problems: Sequence[Problem]) -> list[Problem]
     return [summary, *(problem for problem in problems if problem not in urls)]
 
 
-def _format_change(repair: RepairSummary) -> str:
-    """Return a repair's change, such as ``: "3" became 3``, or "" if it dropped the value."""
+def _format_repaired_value(repair: RepairSummary) -> str:
+    """Format the old and new value of a repair's first example: ``: "3" became 3``.
+
+    For a value that the repair added, it is ``: now 3``; for one that it dropped, "".
+    """
     if repair.after is None:
         return ""
     before = f"{format_value(repair.before)} became " if repair.before is not None else "now "

@@ -31,7 +31,7 @@ from ..transfer.console import create_progress_reporter
 from ..transfer.sources import PackageSource, iter_sources, require_existing_paths
 from .http_options import add_token_options, create_fetcher, dense_option
 from .shared import (
-    DatabaseUse,
+    DatabaseAccess,
     add_output_options,
     add_settings_option,
     convert_output_errors,
@@ -168,7 +168,11 @@ def _list_sources(flags: dict[str, Any]) -> list[PackageSource]:
 def _import_sources(
     loader: Importer, sources: list[PackageSource], settings: Settings, *, quiet: bool
 ) -> list[ImportResult]:
-    """Import the sources, print each result as soon as it is known, and return all results."""
+    """Import files, URLs or stdin; print each result as soon as it is known, and return them all.
+
+    ``loader`` imports the sources with its options, and without a database if it is a dry run and
+    there is none. ``quiet`` prints only refused sources.
+    """
     from .import_output import print_import_result  # noqa: PLC0415  as in import_packages
 
     async def run(database: Database | None) -> list[ImportResult]:
@@ -183,8 +187,8 @@ def _import_sources(
     if loader.dry_run and not has_database(settings):
         # A dry run must not leave a database behind.
         return asyncio.run(run(None))
-    use: DatabaseUse = "compare" if loader.dry_run else "write"
-    return run_on_database(settings, use, run, quiet=quiet)
+    access: DatabaseAccess = "compare" if loader.dry_run else "write"
+    return run_on_database(settings, access, run, quiet=quiet)
 
 
 @click.command("export")
@@ -282,7 +286,10 @@ def _get_output_format(output: Path | None) -> FileFormat:
 
 @contextmanager
 def _compress_if_gz(file: BinaryIO, name: str) -> Iterator[BinaryIO]:
-    """Yield ``file``, or a gzip file object that writes to it if ``name`` ends in ``.gz``."""
+    """Yield a gzip writer to ``file`` if ``name`` ends in ``.gz``, otherwise ``file`` itself.
+
+    The writer is closed at the end of the ``with`` block; ``file`` stays open.
+    """
     if not name.lower().endswith(COMPRESSED):
         yield file
         return

@@ -20,11 +20,11 @@ from ..settings import Settings, get_environment_variable, is_loopback, read_des
 from .shared import Command, add_settings_option, load_settings, make_database_option
 
 
-def setting_option(*names: str, **attributes: Any) -> Callable[[Command], Command]:
-    """Return a click option for a server setting, with the setting's description as help.
+def make_setting_option(*names: str, **attributes: Any) -> Callable[[Command], Command]:
+    """Return a decorator that adds a click option for a server setting to a command.
 
-    The option's name is that of the setting: "--log-format" sets ``log_format``. Its default is
-    part of the help.
+    The option's name is that of the setting: "--log-format" sets ``log_format``. Its help is the
+    description of the setting with its default. ``attributes`` are arguments of ``click.option``.
     """
     setting = names[0].partition("/")[0].removeprefix("--").replace("-", "_")
     default = _format_default(setting)
@@ -39,7 +39,10 @@ def setting_option(*names: str, **attributes: Any) -> Callable[[Command], Comman
 
 
 def _format_default(setting: str) -> str:
-    """Return the default of a setting as its environment variable would state it, or ""."""
+    """Return the default value of a setting as it would be written in an environment variable.
+
+    A boolean becomes "true" or "false". Returns "" if the default is empty or a path.
+    """
     value = Settings.model_fields[setting].get_default(call_default_factory=True)
     if isinstance(value, SecretStr):
         return value.get_secret_value()
@@ -68,14 +71,14 @@ class ServeCommand(click.Command):
 
 
 @click.command("serve", cls=ServeCommand)
-@setting_option("--host", metavar="HOST")
-@setting_option("--port", type=int)
-@setting_option("--workers", type=int)
-@setting_option("--access-log/--no-access-log")
-@setting_option("--shutdown-timeout", type=int, metavar="SECONDS")
-@setting_option("--log-format", type=click.Choice(["text", "json"]))
-@setting_option("--web/--no-web")
-@setting_option("--test-mode", is_flag=True)
+@make_setting_option("--host", metavar="HOST")
+@make_setting_option("--port", type=int)
+@make_setting_option("--workers", type=int)
+@make_setting_option("--access-log/--no-access-log")
+@make_setting_option("--shutdown-timeout", type=int, metavar="SECONDS")
+@make_setting_option("--log-format", type=click.Choice(["text", "json"]))
+@make_setting_option("--web/--no-web")
+@make_setting_option("--test-mode", is_flag=True)
 @make_database_option()
 def run_server(**flags: Any) -> None:
     """Start the server.

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 Result = TypeVar("Result")
 
-DatabaseUse = Literal["write", "read", "compare"]
-DATABASE_LABELS: dict[DatabaseUse, str] = {
+DatabaseAccess = Literal["write", "read", "compare"]
+DATABASE_LABELS: dict[DatabaseAccess, str] = {
     "write": "writing to",
     "read": "reading from",
     "compare": "comparing with",
@@ -93,7 +93,11 @@ class LazyGroup(click.Group):
         sys.exit(code if isinstance(code, int) else 0)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; on an expected error, print the message and exit with 1 or 2."""
+        """Run the command; on an error of this project, print its message and exit.
+
+        These are ``CommandError`` and ``CaseServerError``. The exit code is 2 for ``check`` and
+        ``conformance``, whose code 1 means that they found a problem, and 1 for other commands.
+        """
         try:
             return super().invoke(ctx)
         except CommandError as error:
@@ -132,7 +136,10 @@ def format_unknown_name(label: str, name: str, known_names: Collection[str]) -> 
 
 
 def combine_options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
-    """Return a decorator that adds click options to a command, in the order of its help."""
+    """Combine decorators such as ``click.option(...)`` into one that adds all these options.
+
+    The command's help lists the options in the order of the arguments.
+    """
     return lambda command: reduce(lambda inner, option: option(inner), reversed(options), command)
 
 
@@ -152,10 +159,10 @@ def make_format_option(*formats: str) -> Callable[[Command], Command]:
 def make_comma_list_parser(
     label: str, known_names: Collection[str]
 ) -> Callable[[click.Context, click.Parameter, tuple[str, ...]], set[str]]:
-    """Return a click callback that parses comma-separated names of a repeatable option.
+    """Return a click callback that parses an option with comma-separated names into a set.
 
-    ``label`` says what the names stand for, such as "rule". The callback returns a set, and raises
-    ``click.BadParameter`` with every unknown name and the known name closest to it.
+    The option may be repeated. ``label`` is the noun for a name in messages, such as "rule". The
+    callback raises ``click.BadParameter`` with every unknown name and the known name closest to it.
     """
 
     def parse(_ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> set[str]:
@@ -227,23 +234,28 @@ def load_settings(**flags: Any) -> Settings:
         problems = "; ".join(
             f"{_format_setting_prefix(detail['loc'])}"
             + detail["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-            + _format_number(detail)
+            + _format_invalid_number(detail)
             for detail in error.errors()
         )
         # Without its cause, because that repeats all values, also passwords.
         raise CommandError(f"invalid settings: {problems}") from None
 
 
-def _format_number(detail: ErrorDetails) -> str:
-    """Return the value of an invalid number, such as " (got 99999)", else ""."""
+def _format_invalid_number(detail: ErrorDetails) -> str:
+    """Format the rejected value of a numeric setting for its error message: " (got 99999)".
+
+    ``detail`` is an error of pydantic. Returns "" for a setting that is not a number, because its
+    value may be a secret.
+    """
     field = Settings.model_fields.get(str(next(iter(detail["loc"]), "")))
     return f" (got {detail['input']})" if field and field.annotation in {int, float} else ""
 
 
 def _format_setting_prefix(location: tuple[int | str, ...]) -> str:
-    """Return the prefix of a message about a setting, such as ``CASE_SERVER_PORT: ``.
+    """Return the prefix of an error message about a setting, such as ``CASE_SERVER_PORT: ``.
 
-    ``location`` is that of a pydantic error, here ``("port",)``; if it is empty, so is the prefix.
+    ``location`` is the ``loc`` of a pydantic error, for example ``("port",)``. If it is empty, the
+    prefix is "".
     """
     if not location:
         return ""
@@ -262,7 +274,11 @@ def warn_about_unknown_variables(environment: Mapping[str, str]) -> None:
 
 
 def make_database_option(*name: str, **attributes: Any) -> Callable[[Command], Command]:
-    """Return the click option ``--database-url``, passed to the command as parameter ``name``."""
+    """Return a decorator that adds the click option ``--database-url`` to a command.
+
+    The URL is a string, passed to the command as parameter ``name``, by default ``database_url``.
+    ``attributes`` are further arguments of ``click.option``.
+    """
     return click.option(
         *name,
         "--database-url",
@@ -284,20 +300,19 @@ def add_settings_option(command: Command) -> Command:
 
 def run_on_database(
     settings: Settings,
-    use: DatabaseUse,
+    access: DatabaseAccess,
     work: Callable[[Database], Awaitable[Result]],
     *,
     quiet: bool = False,
 ) -> Result:
     """Prepare and open the configured database; return the result of ``await work(database)``.
 
-    ``use`` says what ``work`` does: "write", "read", or "compare", which only reads but needs the
-    current schema, because it is the dry run of a write. Unless ``quiet``, the name of the database
-    is printed.
+    ``access`` is "write", "read", or "compare" for the dry run of a write, which only reads but
+    needs the current schema. Prints the name of the database on stderr, unless ``quiet`` is true.
     """
-    with prepare_database(settings, writes=use != "read") as ready:
+    with prepare_database(settings, writes=access != "read") as ready:
         if not quiet:
-            click.echo(f"{DATABASE_LABELS[use]} {settings.database_display_name}", err=True)
+            click.echo(f"{DATABASE_LABELS[access]} {settings.database_display_name}", err=True)
         # Imported late, because `serve` starts Postgres before it imports the database code.
         from ..db.pool import Database  # noqa: PLC0415  see above
         from ..db.postgres.diagnosis import MISSING_PRIVILEGE, map_errors_to_command_error  # noqa: PLC0415  see above
@@ -313,7 +328,10 @@ def run_on_database(
 def _require_parent_folder(
     _ctx: click.Context, param: click.Parameter, path: Path | None
 ) -> Path | None:
-    """Reject an output path that is a folder, or whose parent folder does not exist."""
+    """Return the path of an output option if a file can be created there (a click callback).
+
+    Raises ``click.BadParameter`` if it is a folder, or if its parent folder does not exist.
+    """
     if path and (path.is_dir() or not path.resolve().parent.is_dir()):
         message = f"cannot write {path}: name a file in an existing folder"
         raise click.BadParameter(message, param=param)
@@ -342,9 +360,10 @@ def refuse_overwriting(path: Path | None, *, force: bool) -> None:
 
 @contextmanager
 def convert_output_errors(output: Path | None) -> Iterator[None]:
-    """Convert errors of writing in the ``with`` block to ``CommandError``; ignore closed pipes.
+    """Convert ``OSError`` in the ``with`` block to ``CommandError`` with advice.
 
-    ``output`` is the file that the message names, or None for stdout.
+    ``output`` is the file in the message, or None for stdout. If a pipe is closed by its reader,
+    the output is discarded without an error.
     """
     try:
         yield
@@ -358,9 +377,10 @@ def convert_output_errors(output: Path | None) -> Iterator[None]:
 
 
 def print_table(rows: Sequence[Sequence[str]], *, has_heading: bool = False) -> None:
-    """Print rows as aligned columns; on a terminal, wrap all columns but the first.
+    """Print rows of equally many cells as aligned columns, on stdout.
 
-    If ``has_heading`` is true, the first row contains the column headings.
+    On a terminal, all columns but the first are wrapped. If ``has_heading`` is true, the first row
+    contains the column headings.
     """
     if sys.stdout.isatty():
         from rich.console import Console  # noqa: PLC0415  60 ms, for terminals only

@@ -23,7 +23,7 @@ from ..transfer.console import create_progress_reporter, format_counts, format_p
 from ..transfer.sources import URL_ADVICE
 from ..transfer.sync import NO_COUNTS, Syncer, SyncResult, format_changes, parse_url_lines
 from .http_options import add_token_options, create_fetcher, dense_option
-from .shared import DatabaseUse, add_settings_option, run_on_database
+from .shared import DatabaseAccess, add_settings_option, run_on_database
 
 STATUSES = ("created", "changed", "unchanged", "dropped", "failed")
 
@@ -72,12 +72,12 @@ def sync_frameworks(urls: tuple[str, ...], url_file: Path | None, **flags: Any) 
     """  # noqa: D301  click keeps the lines after its \b as they are
     work = partial(_sync_urls, create_fetcher(flags), _collect_urls(urls, url_file), flags)
     settings: Settings = flags["settings"]
-    use: DatabaseUse = "compare" if flags["dry_run"] else "write"
+    access: DatabaseAccess = "compare" if flags["dry_run"] else "write"
     with _use_temporary_database_if_missing(settings, dry_run=flags["dry_run"]) as chosen:
         is_temporary = chosen is not settings
         if is_temporary and not flags["quiet"]:
             click.echo("compared with an empty database, because there is none yet", err=True)
-        results = run_on_database(chosen, use, work, quiet=flags["quiet"] or is_temporary)
+        results = run_on_database(chosen, access, work, quiet=flags["quiet"] or is_temporary)
     if not flags["quiet"]:
         click.echo(_format_summary(results, dry_run=flags["dry_run"]))
     sys.exit(1 if any(result.status == "failed" for result in results) else 0)
@@ -86,7 +86,11 @@ def sync_frameworks(urls: tuple[str, ...], url_file: Path | None, **flags: Any) 
 async def _sync_urls(
     fetcher: Fetcher, urls: list[str], flags: dict[str, Any], database: Database
 ) -> list[SyncResult]:
-    """Mirror the frameworks at each URL, print the result of each, and return all results."""
+    """Mirror the frameworks at each URL, print each result, and return all results.
+
+    ``flags`` are the parsed command-line options. The URL of a list of documents has one result per
+    framework. Downloads use ``fetcher``.
+    """
     results = []
     for url in urls:
         progress = create_progress_reporter(url, quiet=flags["quiet"])
@@ -121,7 +125,11 @@ def _collect_urls(urls: tuple[str, ...], url_file: Path | None) -> list[str]:
 
 @contextmanager
 def _use_temporary_database_if_missing(settings: Settings, *, dry_run: bool) -> Iterator[Settings]:
-    """Yield the settings; for a dry run without a database, those of a temporary empty one."""
+    """Yield settings with a temporary data directory if a dry run has no database yet.
+
+    Otherwise yields ``settings``. The embedded Postgres starts empty in that directory, which is
+    deleted at the end of the ``with`` block.
+    """
     if not dry_run or has_database(settings):
         yield settings
         return

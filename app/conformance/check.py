@@ -58,10 +58,10 @@ class Check:
         return behaviour[:1].upper() + behaviour[1:]
 
     def get_group_for_profile(self, profile: str) -> str | None:
-        """Return the group under which reports for an API profile list this check, or None.
+        """Return this check's group in reports for an API profile, or None if it does not apply.
 
-        This is ``group`` if the profile's documents define the behaviour, "extensions" if only this
-        project does, and None if neither does.
+        The group is "extensions" if only this project defines the behaviour, and no document about
+        the profile does.
         """
         if profile in self.profiles:
             return self.group
@@ -91,11 +91,11 @@ def check(  # noqa: PLR0913  the columns of a table of checks
     also: tuple[str, ...] = (),
     writes: bool = False,
 ) -> Callable[[CheckFunction], CheckFunction]:
-    """Register the decorated function as a check; its docstring says what must be true.
+    """Register the decorated function as a check; its docstring states the behaviour.
 
     ``group`` is the section of the report, and ``source`` the document that defines the behaviour.
-    ``on`` lists the API profiles whose documents define the behaviour; ``also`` lists profiles
-    for which only this project defines it. A check with ``writes`` runs only with ``--write``.
+    ``on`` lists the API profiles whose documents define it, ``also`` those for which only this
+    project does. If ``writes`` is true, the check runs only with ``--write``.
     """
 
     def register(function: CheckFunction) -> CheckFunction:

@@ -108,6 +108,7 @@ class ServerUnderTest:
     ) -> httpx.Response:
         """Request an access token with client credentials in HTTP Basic auth; return the response.
 
+        ``scope`` contains scope URLs, separated by spaces; without it, the endpoint decides.
         ``client_secret`` overrides the configured secret.
         """
         credentials = self.credentials

@@ -81,7 +81,7 @@ class ExistingEntities:
 
     @property
     def sample_association_and_origin(self) -> tuple[Body, Body]:
-        """Return an association of the sample package, and the item that is its origin.
+        """Return (association, item): an item of the sample package and an association from it.
 
         Raises ``CheckSkipped`` if no association has an item of the package as its origin.
         """

@@ -47,7 +47,10 @@ def expect_status(response: httpx.Response, *statuses: int) -> None:
 
 
 def expect(condition: object, observed: str) -> None:
-    """Raise ``CheckFailed`` unless a condition holds; ``observed`` says what the server did."""
+    """Raise ``CheckFailed`` with the message ``observed`` unless a condition holds.
+
+    The message states what the server did: "a deleted item is in the list of items".
+    """
     if not condition:
         raise CheckFailed(observed)
 

@@ -22,7 +22,7 @@ DOCUMENTS_PATH = "/CFDocuments"
 
 @dataclass(frozen=True)
 class ProgressCallbacks:
-    """Callbacks through which a run reports its progress to the user."""
+    """The functions that a conformance run calls with messages about its progress for the user."""
 
     stage: Callable[[str], None]
     """Called with the current step, and with an empty string at the end."""
@@ -32,7 +32,7 @@ class ProgressCallbacks:
 
 @dataclass(frozen=True)
 class CheckSelection:
-    """Which checks to run: ``only`` and ``skip`` contain IDs of checks and names of groups."""
+    """A selection of checks; ``only`` and ``skip`` contain IDs of checks and names of groups."""
 
     only: Collection[str] = ()
     skip: Collection[str] = ()
@@ -67,14 +67,15 @@ def run_conformance_tests(
 ) -> ConformanceReport:
     """Run the selected checks against a server, delete the test data and return the report.
 
-    Raises ``CommandError`` if the server cannot be reached or refuses the client, or if no check is
-    selected.
+    ``auth`` is the access token, or the credentials to request one. ``selection`` names the checks
+    to run, and ``progress`` is called with each step. Raises ``CommandError`` if the server cannot
+    be reached or refuses the client, or if no check is selected.
     """
     server = ServerUnderTest(base_url, profile, auth, progress.wait)
     server.existing, server.test_data = ExistingEntities(server), TestDataWriter(server)
     try:
         progress.stage("connecting")
-        check_connection(server)
+        require_readable_server(server)
         extensions = selection.extensions
         if extensions is None:
             extensions = has_change_feed(server)
@@ -100,9 +101,10 @@ def run_conformance_tests(
 def select_checks(
     profile: ProfileSpec, selection: CheckSelection, *, include_extensions: bool
 ) -> list[tuple[Check, str]]:
-    """Return a list of (check, group) for the selected checks of a profile, ordered by group.
+    """Return the (check, group) pairs of a profile that ``selection`` selects, ordered by group.
 
-    With ``include_extensions``, includes checks of behaviour that only this project defines.
+    Checks that write need ``selection.write``. Unless ``selection.only`` names them, checks of
+    behaviour that only this project defines need ``include_extensions``.
     """
     selected = []
     for check in CHECKS:
@@ -117,7 +119,7 @@ def select_checks(
     return sorted(selected, key=lambda pair: GROUPS.index(pair[1]))
 
 
-def check_connection(server: ServerUnderTest) -> None:
+def require_readable_server(server: ServerUnderTest) -> None:
     """Raise ``CommandError`` unless the client can list the documents of the server.
 
     If ``/CFDocuments`` is redirected on the same host, the client uses the new base URL.
@@ -166,7 +168,10 @@ def _update_redirected_base_url(server: ServerUnderTest, response: httpx.Respons
 
 
 def has_change_feed(server: ServerUnderTest) -> bool:
-    """Return whether the server has a change feed, which only this project's server offers."""
+    """Return whether the server has a change feed, as only a case-server has.
+
+    Tries ``/changes`` of the platform profile. Returns False after an error.
+    """
     root = server.base_url.removesuffix(server.profile.path)
     if root == server.base_url:
         return False

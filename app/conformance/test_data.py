@@ -54,7 +54,7 @@ class TestDataWriter:
         If the server accepts it, records the entity, so that it is deleted after the run.
         """
         path = build_entity_path(collection, str(body["identifier"]))
-        response = self.server.request("PUT", path, wrap_entity(collection, body))
+        response = self.server.request("PUT", path, build_put_body(collection, body))
         if response.is_success:
             stored_in = collection.replace("CFItemAssociations", "CFAssociations")
             self.record_written_entity(stored_in, body)
@@ -63,7 +63,7 @@ class TestDataWriter:
     def upload_package(
         self, body: Body, method: str = "POST", path: str = "/CFPackages"
     ) -> httpx.Response:
-        """Upload a package and return the response.
+        """Upload a package, by default with POST to /CFPackages, and return the response.
 
         If the server accepts it, records its entities, so that they are deleted after the run.
         """
@@ -82,17 +82,17 @@ class TestDataWriter:
         return self._document, self.put_entity("CFDocuments", self._document)
 
     def put_shared_item_type(self) -> tuple[Body, httpx.Response]:
-        """Create or replace the shared item type; return the JSON sent and the response.
+        """PUT the item type that all checks share; return the JSON sent and the response.
 
-        All checks share one item type, because no public API deletes item types.
+        They share one, because no public API deletes item types.
         """
         return self._item_type, self.put_entity("CFItemTypes", self._item_type)
 
     @property
     def framework(self) -> WrittenFramework:
-        """Return the framework that is written on first use: a document with two items.
+        """Write a framework on first use; return its document and its two items, as they were sent.
 
-        Raises ``CheckSkipped`` if the server rejected it.
+        All checks share this framework. Raises ``CheckSkipped`` if the server rejected it.
         """
         if isinstance(self._framework_or_failure, str):
             raise CheckSkipped(f"could not write a framework: {self._framework_or_failure}")
@@ -136,7 +136,11 @@ class TestDataWriter:
         return self._entity(title=title, description=title, hierarchyCode=code)
 
     def build_association(self, origin: Body, destination: Body, association_type: str) -> Body:
-        """Return the JSON of an association of a type such as ``isChildOf`` between two items."""
+        """Return the JSON of a new association from one item to another.
+
+        ``origin`` and ``destination`` are the JSON of the items. ``association_type`` is a
+        CASE type such as ``isChildOf``.
+        """
         ends = (("originNodeURI", origin), ("destinationNodeURI", destination))
         links = {
             end: build_link_uri(item["identifier"], item["fullStatement"]) for end, item in ends
@@ -199,7 +203,7 @@ def expect_accepted(response: httpx.Response) -> None:
     expect_status(response, 200, 201, 204)
 
 
-def wrap_entity(collection: str, entity: Body) -> Body:
+def build_put_body(collection: str, entity: Body) -> Body:
     """Return the body of a PUT of an entity, which is ``{"item": entity}`` for an item.
 
     For an association, it is ``{"association": entity}``; for others, the entity itself.

@@ -25,7 +25,7 @@ class ResponseDocument(CFPckgDocument):
 
 
 class ItemWithType(CFPckgItem):
-    """An item that must have a ``CFItemType``, as in TimeBack's client library (SDK)."""
+    """The schema of an item in the sdk profile, whose client library requires ``CFItemType``."""
 
     CFItemType: str
 
@@ -46,9 +46,9 @@ MAX_LISTED_PROBLEMS = 3
 
 
 def expect_valid(profile: ProfileSpec, class_name: str, entity: Any) -> None:
-    """Raise ``CheckFailed`` with the first three problems if an entity violates its schema.
+    """Raise ``CheckFailed`` if an entity violates its schema; list the first three problems.
 
-    ``profile`` and ``class_name``, such as ``CFItem``, determine the schema.
+    The schema is that of the CASE class ``class_name``, such as ``CFItem``, in ``profile``.
     """
     problems = list(_find_violations(profile, class_name, entity))
     if problems:
@@ -56,7 +56,10 @@ def expect_valid(profile: ProfileSpec, class_name: str, entity: Any) -> None:
 
 
 def _find_violations(profile: ProfileSpec, class_name: str, entity: Any) -> Iterator[str]:
-    """Yield "<JSON path> <problem>" for each violation of the schema in an entity."""
+    """Yield "<JSON path> <problem>" for each violation of the profile's schema in an entity.
+
+    ``class_name`` is the CASE class of the entity, such as ``CFItem``, and selects the schema.
+    """
     if not isinstance(entity, dict):
         yield "is not an object"
         return
@@ -88,7 +91,8 @@ def _is_allowed(profile: ProfileSpec, path: str, message: str) -> bool:
 def _drop_nulls_and_sourced_ids(node: Any) -> Any:
     """Return a copy of a JSON value without nulls, and without sourcedId if identifier is set.
 
-    Vendor profiles allow both, but the standard's schema rejects them.
+    The profiles platform and sdk allow both, but the standard's schema rejects them. ``extensions``
+    are copied unchanged.
     """
     if isinstance(node, list):
         return [_drop_nulls_and_sourced_ids(member) for member in node]

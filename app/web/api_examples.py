@@ -21,10 +21,10 @@ SDK_NAMES = {"CFDocument": "documents", "CFItem": "items"}
 
 
 def list_json_links(*segments: str) -> list[tuple[str, str]]:
-    """Return a (profile title, URL path) pair for an entity's JSON page in each API profile.
+    """Return (profile title, path of an entity's JSON page) for each API profile.
 
-    ``segments`` are the unencoded parts of the path of the entity's page, such as "documents" and
-    an identifier.
+    ``segments`` are the unencoded segments of the path of the entity's HTML page, for example
+    "documents" and an identifier. The path excludes the server's path prefix.
     """
     path = "".join(f"/{quote(segment, safe='')}" for segment in segments)
     return [(profile.title, f"{path}/json?profile={profile.name}") for profile in PROFILES]
@@ -35,9 +35,9 @@ async def render_json_page(
 ) -> Response:
     """Render an entity's JSON in an API profile, with the curl command and SDK call for it.
 
-    ``segments`` are the parts of the path of the entity's page, the last of which is its
-    identifier. If ``profile_name`` is empty, uses the first profile. Raises ``NotFound`` for an
-    unknown entity, ``BadRequest`` for an unknown profile.
+    ``resource`` is the type of the entity. ``segments`` are the parts of the path of its page, the
+    last of which is its identifier. An empty ``profile_name`` means the first profile. Raises
+    ``NotFound`` for an unknown entity, ``BadRequest`` for an unknown profile.
     """
     identifier = segments[-1]
     profiles = {profile.name: profile for profile in PROFILES}

@@ -40,9 +40,9 @@ async def fetch_document(database: Database, identifier: str) -> EntityAttribute
 
 
 def summarize_entity(attributes: EntityAttributes) -> str:
-    """Return one line that names an entity: the statement of an item, the title of a document.
+    """Summarize an entity in one line: its statement, else its title, else "".
 
-    For an association, it is a phrase such as "A is a child of B".
+    An association is summarized as a phrase such as "A is a child of B".
     """
     if attributes["associationType"]:
         relation = describe_relation(attributes["associationType"], from_origin=True)

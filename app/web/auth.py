@@ -59,7 +59,8 @@ def _hostname(netloc: str) -> str:
 async def get_signed_in_client(request: Request) -> Caller | None:
     """Return the client that is signed in to the web UI, or None.
 
-    For a request that needs no sign-in, returns the default client with all scopes.
+    If ``allows_anonymous`` is true for the request, no session is needed, and the client is the
+    default one with all scopes.
     """
     if allows_anonymous(request):
         return Caller(get_app_state(request).settings.client_id, frozenset(Scope))
@@ -73,7 +74,7 @@ async def get_signed_in_client(request: Request) -> Caller | None:
 
 
 async def require_scope(request: Request, scope: Scope) -> None:
-    """Require that a client with the given scope is signed in to the web UI.
+    """Raise an exception unless a client with the given scope is signed in to the web UI.
 
     Raises ``LoginRequired`` if there is no valid session, and ``Forbidden`` if the client lacks the
     scope.
@@ -88,7 +89,7 @@ async def require_scope(request: Request, scope: Scope) -> None:
 async def require_read_scope(request: Request) -> None:
     """Require a signed-in client with the read scope (a FastAPI dependency).
 
-    Raises the same errors as ``require_scope``.
+    Raises ``LoginRequired`` without a valid session and ``Forbidden`` without the scope.
     """
     await require_scope(request, Scope.READONLY)
 
@@ -96,8 +97,8 @@ async def require_read_scope(request: Request) -> None:
 async def require_write_scope(request: Request) -> None:
     """Require a signed-in client with the write scope (a FastAPI dependency).
 
-    Raises the same errors as ``require_scope``, and ``MethodNotAllowed`` for a POST while the
-    database is a read-only standby.
+    Raises ``LoginRequired`` without a valid session, ``Forbidden`` without the scope, and the error
+    of ``require_primary`` for a POST while the database is a read-only standby.
     """
     await require_scope(request, Scope.CREATEPUT)
     if request.method == "POST":
@@ -161,7 +162,11 @@ def start_session(request: Request, response: Response, token: str, lifetime: in
 
 
 async def revoke_session(request: Request) -> None:
-    """Revoke the access token of the session; other workers reject it after their next poll."""
+    """Revoke the access token in the session cookie; do nothing if there is none.
+
+    This worker rejects the token from now on; other workers do so as soon as they next poll the
+    revoked tokens in the database.
+    """
     token = request.cookies.get(get_session_cookie_name(request))
     app_state = get_app_state(request)
     if token and (identity := await app_state.verifier.get_token_id_and_expiry(token)):

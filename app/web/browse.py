@@ -38,8 +38,11 @@ router = APIRouter(route_class=PageRoute, dependencies=[Depends(auth.require_rea
 
 
 @router.get("/")
-async def list_frameworks(request: Request, q: str = "", offset: Offset = 0) -> Response:
-    """List the frameworks whose title, creator or publisher contains ``q``, by default all."""
+async def show_frameworks(request: Request, q: str = "", offset: Offset = 0) -> Response:
+    """Show a page of the frameworks whose title, creator or publisher contains ``q``.
+
+    If ``q`` is empty, all frameworks are listed. ``offset`` is the number of them to skip.
+    """
     database = get_app_state(request).database
     fetch = partial(frameworks.list_frameworks, database, q.strip())
     rows, total = await fetch_page_and_total(fetch, PAGE_SIZE, offset)
@@ -118,7 +121,7 @@ async def show_item(request: Request, document: str, item: str, listed: str = ""
     limit = None if listed == "all" else relations.MAX_LISTED_ASSOCIATIONS
     shown = associations[:limit]
     identifiers = sorted(relations.collect_related_identifiers(item, shown))
-    locations, paths = await asyncio.gather(
+    node_details, paths = await asyncio.gather(
         entities.fetch_node_details(database, identifiers), tree.fetch_ancestors(database, [item])
     )
     ancestors = paths[item]
@@ -126,7 +129,7 @@ async def show_item(request: Request, document: str, item: str, listed: str = ""
         "document": framework,
         "item": attributes,
         "ancestors": ancestors,
-        "relations": relations.group_relations(item, shown, locations),
+        "relations": relations.group_relations(item, shown, node_details),
         "unlisted": len(associations) - len(shown),
         "json_links": list_json_links("documents", document, "items", item),
         "selected": item,
@@ -161,13 +164,19 @@ async def render_children(
 
 @router.get("/documents/{document}/json")
 async def show_document_json(request: Request, document: str, profile: str = "") -> Response:
-    """Show a document as the given API profile returns it in JSON, with example requests."""
+    """Show the JSON of a document in an API profile, with a curl command and an SDK call.
+
+    ``profile`` is the name of the profile, by default the first one.
+    """
     return await render_json_page(request, DOCUMENTS, ("documents", document), profile)
 
 
 @router.get("/documents/{document}/items/{item}/json")
 async def show_item_json(request: Request, document: str, item: str, profile: str = "") -> Response:
-    """Show an item as the given API profile returns it in JSON, with example requests."""
+    """Show the JSON of an item in an API profile, with a curl command and an SDK call.
+
+    ``profile`` is the name of the profile, by default the first one.
+    """
     await fetch_document(get_app_state(request).database, document)
     segments = ("documents", document, "items", item)
     return await render_json_page(request, ITEMS, segments, profile)
@@ -185,7 +194,7 @@ class TreeNode:
 
 @dataclass
 class ChildList:
-    """The children of an item or document that a page shows, and the number of the others."""
+    """The child nodes of an item or document that a page shows, and how many it does not show."""
 
     parent: str
     """Identifier of that item or document."""
@@ -214,9 +223,9 @@ async def fetch_tree(
 async def fetch_children(
     database: Database, document: str, parent: str, level: int, offset: int
 ) -> ChildList:
-    """Return up to 200 children of an item or document, skipping the first ``offset`` children.
+    """Return at most 200 child nodes of an item or document, skipping the first ``offset`` ones.
 
-    ``level`` is the children's level in the tree; the top level is 1.
+    ``level`` is their level in the tree, 1 at the top, for the attribute ``aria-level``.
     """
     limit = MAX_SHOWN_CHILDREN
     if parent == document:

@@ -73,7 +73,7 @@ async def show_changes(  # noqa: PLR0913, PLR0917  the parameters of the path an
     database = get_app_state(request).database
     attributes = await fetch_document(database, document)
     writes = await change_history.list_write_transactions(database, document, MAX_WRITES)
-    times = [_format_exact_time(write["written_at"]) for write in writes]
+    times = [_format_utc_timestamp(write["written_at"]) for write in writes]
     since = since or (times[1] if len(times) > 1 else START)
     period = _parse_period(document, since, until)
     counts = await change_history.count_changed_entities(database, period)
@@ -116,7 +116,7 @@ async def download_changes_csv(
         for row in await change_history.list_changed_entities(database, period, part):
             entity = _build_row(row)
             details = (entity.kind, entity.code, entity.summary, entity.identifier)
-            state = (_format_exact_time(entity.changed_at), "yes" if entity.exists else "no")
+            state = (_format_utc_timestamp(entity.changed_at), "yes" if entity.exists else "no")
             rows.append((part, *details, *state))
     return create_csv_response("changes.csv", rows)
 
@@ -138,8 +138,11 @@ def _build_row(row: Any) -> ChangedEntity:
     )
 
 
-def _format_exact_time(time: datetime) -> str:
-    """Format a timestamp with all its digits, as ``since`` and ``until`` need them."""
+def _format_utc_timestamp(time: datetime) -> str:
+    """Format a timestamp as ISO 8601 in UTC to the microsecond: ``2026-01-15T09:30:00.123456Z``.
+
+    As ``since`` or ``until``, it must be exact, so that a period starts and ends at a write.
+    """
     return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 

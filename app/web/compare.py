@@ -78,7 +78,10 @@ async def show_comparison(
 
 @router.get("/compare.csv")
 async def download_comparison_csv(request: Request, left: str, right: str) -> Response:
-    """Return the comparison of two frameworks as CSV: related items, then unrelated ones."""
+    """Return the comparison of two frameworks as CSV: related items, then unrelated ones.
+
+    ``left`` and ``right`` are document identifiers.
+    """
     database = get_app_state(request).database
     await _fetch_titles(database, left, right)
     parts, _ = await _fetch_parts(database, (left, right), None, {})
@@ -95,10 +98,11 @@ async def download_comparison_csv(request: Request, left: str, right: str) -> Re
 async def _fetch_parts(
     database: Database, documents: tuple[str, str], limit: int | None, offsets: Mapping[str, int]
 ) -> tuple[dict[str, list[Any]], dict[str, int]]:
-    """Return the rows of the parts of a comparison, and their totals, each as a dict by part.
+    """Return the rows and the totals of the comparison of two frameworks, as two dicts.
 
-    The parts are "related", "left" and "right". ``limit`` is the maximum number of rows of each
-    part, None for all rows. ``offsets`` maps parts to numbers of rows to skip.
+    Their keys are the parts "related", "left" and "right": related items, and items only in one
+    framework. Returns at most ``limit`` rows of each part, or all if it is None, after skipping the
+    number in ``offsets``.
     """
     fetches: dict[str, PageFetch] = {
         "related": partial(crosswalk.list_crosswalk_associations, database, *documents)

@@ -83,7 +83,10 @@ def _build_path(*segments: str) -> str:
 
 
 def _format_query(**params: object) -> str:
-    """Build the query string of a link, omitting parameters that are empty or zero."""
+    """Build the query string of a link, such as ``?q=maths&offset=50``, from keyword arguments.
+
+    Parameters that are None, empty or 0 are omitted; without any, returns "".
+    """
     params = {name: value for name, value in params.items() if value not in (None, "", 0)}
     return f"?{urlencode(params)}" if params else ""
 
@@ -174,7 +177,10 @@ def create_csv_response(filename: str, rows: Iterable[tuple[str | None, ...]]) -
 async def fetch_page_and_total(
     fetch: PageFetch, limit: int | None, offset: int
 ) -> tuple[list[Any], int]:
-    """Return the rows of a page of a list, and the total number of rows of the list."""
+    """Return (rows, total): the rows of one page and the number of rows of the whole list.
+
+    ``fetch`` is called with ``limit`` and ``offset``, and returns rows that have a ``total``.
+    """
     rows = await fetch(limit, offset)
     # Each row has the total. A page beyond the end has no row, so the first one is read as well.
     first_rows = await fetch(1, 0) if offset and not rows else rows

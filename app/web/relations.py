@@ -26,7 +26,7 @@ MAX_LISTED_ASSOCIATIONS = 300
 
 @dataclass(frozen=True)
 class RelatedNode:
-    """The entity at the other end of an item's association, with the values that the page shows."""
+    """An entity to which an item is related, with the values that the item's page shows."""
 
     title: str
     identifier: str
@@ -62,20 +62,22 @@ def collect_related_identifiers(
 
 
 def group_relations(
-    item_identifier: str, associations: Sequence[Mapping[str, Any]], locations: Mapping[str, Any]
+    item_identifier: str, associations: Sequence[Mapping[str, Any]], node_details: Mapping[str, Any]
 ) -> dict[str, list[RelatedNode]]:
     """Group the entities related to an item by phrases such as "is a child of".
 
-    Returns a dict in the order of ``PHRASES``. ``locations`` maps identifiers to rows of
-    ``entities.fetch_node_details``, from which the page builds links; an entity without a row is
-    not on this server.
+    Returns a dict in the order of ``PHRASES``. ``node_details`` is the result of
+    ``fetch_node_details``, a dict from identifiers to rows with a title and framework. An entity
+    without a row is not on this server.
     """
     groups: dict[str, list[RelatedNode]] = {}
     for association in associations:
         from_origin = association["originNodeURI"]["identifier"] == item_identifier
         node = association["destinationNodeURI" if from_origin else "originNodeURI"]
         phrase = describe_relation(association["associationType"], from_origin=from_origin)
-        groups.setdefault(phrase, []).append(_related_node(node, locations.get(node["identifier"])))
+        groups.setdefault(phrase, []).append(
+            _related_node(node, node_details.get(node["identifier"]))
+        )
     phrases = (phrase for pair in PHRASES.values() for phrase in pair if phrase in groups)
     return {phrase: groups[phrase] for phrase in phrases} | groups
 

@@ -62,7 +62,7 @@ async def sign_in(request: Request, form: Annotated[SignInForm, Form()]) -> Resp
 
 
 async def _issue_or_verify_token(request: Request, form: SignInForm) -> tuple[str, int | None]:
-    """Return the access token for a session, and its lifetime in seconds.
+    """Return (access token, lifetime in seconds) for a session.
 
     If the server issues tokens, issues one for the client ID and secret in the form. Otherwise
     verifies the token in the form, and returns None as its lifetime. Raises ``Unauthorized`` if the

@@ -44,7 +44,10 @@ def create_swagger_router(*, web: bool) -> APIRouter:
 
 
 async def get_swagger_file(request: Request, name: str) -> Response:  # noqa: ARG001  as all handlers
-    """Return a script, style sheet or icon of Swagger UI."""
+    """Return a script, style sheet or icon of Swagger UI by its file name.
+
+    Raises ``NotFound`` for an unknown name.
+    """
     if name not in ASSETS:
         raise NotFound("file of the documentation", name, "open /docs")
     directory, content_type = ASSETS[name]

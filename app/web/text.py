@@ -123,11 +123,11 @@ def _has_balanced_tags(statement: str) -> bool:
     return not open_tags
 
 
-def _parse_tag(state: StateInline, silent: bool) -> bool:  # noqa: FBT001  markdown-it's signature
-    """Copy a formatting tag such as ``<b>`` to the output (an inline rule of markdown-it).
+def _parse_formatting_tag(state: StateInline, silent: bool) -> bool:  # noqa: FBT001  markdown-it's signature
+    """Copy an allowed HTML tag such as ``<b>`` to the output (an inline rule of markdown-it).
 
-    Returns whether there is a tag at this position. If ``silent`` is true, skips the tag without
-    output.
+    Returns whether there is an allowed tag at this position. If ``silent`` is true, skips the tag
+    without output.
     """
     match = TAG.match(state.src, state.pos)
     if not match or not state.env.get("tags"):
@@ -155,9 +155,10 @@ def render_formula(latex: str, *, block: bool = False) -> str:
 
 
 def _sanitize_mathml(root: Element) -> None:
-    """Remove unknown attributes from a MathML formula.
+    """Remove unknown attributes from a MathML formula and unescape its text, in place.
 
-    Raises ``ValueError`` for an unknown element, and for one with too few or too many children.
+    Raises ``ValueError`` for an unknown element, an unconverted LaTeX command, and an element with
+    too few or too many children.
     """
     for element in root.iter():
         element.text = unescape(element.text) if element.text else None
@@ -184,7 +185,7 @@ def _create_markdown_renderer(*rules: str, blocks: bool) -> MarkdownIt:
     for name, block in (("math_inline", False), ("math_inline_double", True), ("math_block", True)):
         markdown.add_render_rule(name, _create_math_renderer(block and blocks))
     markdown.add_render_rule("link_open", _render_link)
-    markdown.inline.ruler.push("tag", _parse_tag)
+    markdown.inline.ruler.push("tag", _parse_formatting_tag)
     return markdown
 
 

@@ -41,8 +41,8 @@ MAX_FORM_OVERHEAD_BYTES = 10_000
 
 
 @dataclass(frozen=True)
-class EntityChange:
-    """A planned change: an entity that storing the uploaded file would add, change or delete."""
+class PlannedChange:
+    """An entity that storing the uploaded file would add, change or delete, for its preview."""
 
     kind: str
     code: str
@@ -59,11 +59,11 @@ class ChangePreview:
 
     title: str
     total: int
-    entities: list[EntityChange]
+    entities: list[PlannedChange]
 
 
 class UploadForm(NamedTuple):
-    """A submitted upload form: a file, the digest of the previewed file, the confirmed loss."""
+    """A submitted upload form: a file, and what the user has previewed and confirmed."""
 
     name: str
     raw: bytes
@@ -74,9 +74,9 @@ class UploadForm(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """The SHA-256 digest of the file.
+        """Return the SHA-256 digest of the file in hexadecimal.
 
-        The file is stored only if the previewed file had the same digest.
+        A file is stored only if this equals ``checked_digest``.
         """
         return hashlib.sha256(self.raw).hexdigest()
 
@@ -165,7 +165,7 @@ async def store_upload(request: Request) -> Response:
 
 
 async def _create_preview_report(app_state: AppState, form: UploadForm) -> UploadReport:
-    """Return a report of what storing a file would change.
+    """Return a report of what storing the uploaded file would change, or why it is invalid.
 
     Stores the file in a transaction, which is rolled back.
     """
@@ -193,7 +193,11 @@ def _create_error_report(form: UploadForm, error: CaseServerError) -> UploadRepo
 
 
 async def _preview_changes(database: Database, package: PreparedPackage) -> list[ChangePreview]:
-    """Return what an upload would add, change and delete, with at most 100 entities of each."""
+    """Compare a package with the stored one; return what storing it would change.
+
+    Returns three previews, of the added, changed and deleted entities, each with their total number
+    and at most 100 of them.
+    """
     diff = await package_diff.diff_package(database, package)
     listed = [keys[:MAX_LISTED_CHANGES] for keys in diff]
     all_listed = {key for keys in listed for key in keys}
@@ -210,10 +214,10 @@ async def _preview_changes(database: Database, package: PreparedPackage) -> list
 
 def _describe_change(
     kind: str, old: EntityAttributes | None, new: EntityAttributes | None
-) -> EntityChange:
+) -> PlannedChange:
     attributes = new or old or EntityAttributes()
     code, summary = attributes["humanCodingScheme"] or "", summarize_entity(attributes)
-    change = EntityChange(KINDS.get(kind, "item"), code, summary)
+    change = PlannedChange(KINDS.get(kind, "item"), code, summary)
     if not (old and new):
         return change
     previous = summarize_entity(old)

@@ -124,7 +124,7 @@ for _row in (
 
 @check("reading", "same-as-listed", "binding, getAllCFDocuments and getCFDocument")
 def check_list_matches_get(server: ServerUnderTest) -> str:
-    """Check that a field of a document has the same value in a list as in GET /CFDocuments/{id}."""
+    """Check that the fields of a listed document have the same values in GET /CFDocuments/{id}."""
     listed = server.existing.sample_document
     single = server.get_entity("CFDocuments", get_identifier(listed))
     unequal = [name for name, value in listed.items() if single.get(name) != value]
@@ -153,7 +153,7 @@ def check_entity_is_wrapped(server: ServerUnderTest) -> str:
 
 @check("reading", "identifiers", "guide, Create a document; vendor's OpenAPI; binding")
 def check_identifier_field(server: ServerUnderTest) -> str:
-    """Check that every entity and link has the profile's ID field: identifier or sourcedId."""
+    """Check that every entity and link has an identifier or, in the sdk profile, a sourcedId."""
     return _expect_fields_are_equal(server, (server.profile.id_key,))
 
 
@@ -206,7 +206,7 @@ def check_identifier_equals_sourced_id(server: ServerUnderTest) -> str:
 
 @check("reading", "lists-present", SILENT, on=(), also=SDK)
 def check_empty_lists(server: ServerUnderTest) -> str:
-    """Check that an item has its keyword, subject and education level lists even if empty."""
+    """Check that an item has its keyword, subject and education level lists, even if empty."""
     item = server.get_entity("CFItems", get_identifier(server.existing.sample_item))
     missing = [name for name in ITEM_LISTS if not isinstance(item.get(name), list)]
     expect(not missing, f"not a list: {', '.join(missing)}")
@@ -226,7 +226,7 @@ def check_head(server: ServerUnderTest) -> str:
 def _compare_head_with_get(server: ServerUnderTest, path: str) -> None:
     """Raise ``CheckFailed`` unless HEAD returns the same status and headers as GET.
 
-    Sends both on one connection, which HEAD must leave open.
+    Also fails if the server closes the connection after HEAD, so that GET needs a new one.
     """
     for _ in range(MAX_HEAD_ATTEMPTS):
         head = server.request("HEAD", path)
@@ -253,9 +253,10 @@ def _get_local_address(response: httpx.Response) -> object:
 
 
 def _expect_fields_are_equal(server: ServerUnderTest, names: tuple[str, ...]) -> str:
-    """Raise ``CheckFailed`` unless the fields ``names`` have the same value in every object.
+    """Raise ``CheckFailed`` unless each JSON object has all fields ``names``, with equal values.
 
-    Examines all JSON objects in the sample document and item. Returns the names for the report.
+    Examines the sample document, the sample item and all objects in them. Returns ``names`` as a
+    string for the report: "identifier and sourcedId".
     """
     nodes = [server.get_entity("CFDocuments", get_identifier(server.existing.sample_document))]
     with suppress(CheckSkipped):  # a document without items is enough

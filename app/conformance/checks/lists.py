@@ -207,7 +207,7 @@ def check_and_filter(server: ServerUnderTest) -> str:
 
 @check("lists", "filter-in", "vendor's OpenAPI, filtering", on=SDK)
 def check_filter_in(server: ServerUnderTest) -> str:
-    """Check that the filter sourcedId@'…,…' returns documents with one of these values."""
+    """Check that the filter sourcedId@'a,b' returns the documents with one of these sourcedIds."""
     expected = get_identifiers(server.existing.documents)[:2]
     condition = f"sourcedId@{quote_filter_value(','.join(expected))}"
     returned = get_identifiers(_filter_documents(server, condition, contains_sample=False))
@@ -235,10 +235,10 @@ def check_filter_by_string_fields(server: ServerUnderTest) -> str:
 
 
 def _iter_strings(entity: Body, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield (path, value) for each string field of an entity and its links.
+    """Yield (path, value) for each string field of an entity and of its links.
 
-    A path is ``prefix`` and a name such as ``title`` or ``CFDocumentURI.title``. Strings of more
-    than 300 characters are left out.
+    The path of a link's field contains the name of the link: ``CFDocumentURI.title``. ``prefix`` is
+    put before each name. Strings of more than 300 characters are left out.
     """
     for name, value in entity.items():
         if isinstance(value, dict) and name.endswith("URI"):
@@ -248,10 +248,9 @@ def _iter_strings(entity: Body, prefix: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _expect_page_contains(page: ListResponse, entity: Body, condition: str) -> None:
-    """Raise ``CheckFailed`` if an entity is missing from the results of a filter.
+    """Raise ``CheckFailed`` if the first page of a filtered list lacks an entity.
 
-    ``page`` is the first page of the results of ``condition``. If there are more pages, the entity
-    may be on one of them.
+    ``condition`` is the filter. The check passes if there are later pages, which may contain it.
     """
     identifier = get_identifier(entity)
     has_later_page = page.total is not None and page.total > len(page.entities)

@@ -105,7 +105,7 @@ def check_package_by_package_identifier(server: ServerUnderTest) -> str:
 
 @check("packages", "package-items", PACKAGE)
 def check_item_links_to_document(server: ServerUnderTest) -> str:
-    """Check that GET /CFItems/{id} returns an item, with a link to the document of its package."""
+    """Check that GET /CFItems/{id} returns an item of a package, with a link to its document."""
     packaged, document = server.existing.sample_item, server.existing.sample_document
     item = server.get_entity("CFItems", get_identifier(packaged))
     is_same = item.get("fullStatement") == packaged.get("fullStatement")
@@ -129,10 +129,11 @@ def check_groups(server: ServerUnderTest) -> str:
 
 
 def _count_items(groups: Any, field: str, depth: int) -> int:
-    """Count the items in a tree of groups, in which a group maps item types to lists of items.
+    """Count the items in a tree such as ``{"Unit": [{"childGroups": {"Lesson": [{}]}}]}``.
 
-    Items contain further groups as ``childGroups``. ``field`` is the name of ``groups`` in
-    messages. Raises ``CheckFailed`` if the structure is invalid or has more than 50 levels.
+    ``groups`` maps item types to lists of items, whose children are groups in ``childGroups``.
+    ``field`` names it in messages; ``depth`` is its level, 0 at the top. Raises ``CheckFailed`` if
+    the structure is invalid or has more than 50 levels.
     """
     if not isinstance(groups, dict):
         raise CheckFailed(f"{field} is not an object: {format_excerpt(groups)}")

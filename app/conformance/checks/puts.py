@@ -11,7 +11,7 @@ from ..check import PLATFORM, SDK, SILENT, VENDOR, check
 from ..client import ServerUnderTest, build_entity_path
 from ..profiles import get_identifier, get_identifiers
 from ..responses import Body, CheckSkipped, describe_response, expect, expect_status, read_json
-from ..test_data import build_link_uri, expect_accepted, wrap_entity
+from ..test_data import build_link_uri, build_put_body, expect_accepted
 
 CREATE = "guide, Create a document (and its package)"
 
@@ -67,7 +67,7 @@ def check_case_version(server: ServerUnderTest) -> str:
 
 @documented("put-required", "guide, required fields")
 def check_required_fields(server: ServerUnderTest) -> str:
-    """Check that a body that lacks a field required by the vendor's guide is rejected."""
+    """Check that PUT without a field that TimeBack's guide requires is rejected with status 4xx."""
     test_data = server.test_data
     parent = test_data.framework.document
     for collection, body, names in (
@@ -113,7 +113,7 @@ def check_put_item(server: ServerUnderTest) -> str:
 
 @documented("put-item-type", "guide, Create an item type")
 def check_put_item_type(server: ServerUnderTest) -> str:
-    """Check that PUT /CFItemTypes/{id} creates an item type; packages that use it define it."""
+    """Check that PUT of an item type creates it, and packages list it if their items use it."""
     test_data = server.test_data
     document, _ = test_data.framework
     item_type, response = test_data.put_shared_item_type()
@@ -158,7 +158,7 @@ def check_put_association(server: ServerUnderTest) -> str:
 
 @check("writing", "put-unchanged", SILENT, on=(), also=VENDOR, writes=True)
 def check_get_put_round_trip(server: ServerUnderTest) -> str:
-    """Check that PUT of a GET response changes nothing, for every class that supports PUT."""
+    """Check that PUT of an entity or package exactly as GET returned it changes nothing."""
     test_data = server.test_data
     document, items = test_data.framework
     item_type, response = test_data.put_shared_item_type()
@@ -183,7 +183,7 @@ def _expect_unchanged(
     server: ServerUnderTest, path: str, read: Callable[[], Body], collection: str = ""
 ) -> None:
     before = read()
-    expect_accepted(server.request("PUT", path, wrap_entity(collection, before)))
+    expect_accepted(server.request("PUT", path, build_put_body(collection, before)))
     after = read()
     changed = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
     expect(not changed, f"{path}: PUT of the GET response changed {', '.join(changed)}")
@@ -191,7 +191,7 @@ def _expect_unchanged(
 
 @documented("put-one-triple", "guide, Association types")
 def check_duplicate_association(server: ServerUnderTest) -> str:
-    """Check that a second association of the same type between the same two items is rejected."""
+    """Check that PUT of a second association of the same type between two items is rejected."""
     _, first = _put_association(server, "isRelatedTo")
     expect_accepted(first)
     _, second = _put_association(server, "isRelatedTo")

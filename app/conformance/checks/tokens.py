@@ -61,9 +61,9 @@ def check_wrong_secret(server: ServerUnderTest) -> str:
 def check_no_token(server: ServerUnderTest) -> str:
     """Check that a request without an access token returns 401.
 
-    This is tried with the list of documents, a document, its package and an item. The standard
-    defines no authentication for reads, so a server of a standard profile may make its list, or all
-    data, public.
+    Requests the list of documents, a document, its package and an item. The standard defines no
+    authentication for reads, so in its profiles the list may be public, and the check is skipped if
+    the entities are public, too.
     """
     return _expect_unauthorized(server, None)
 

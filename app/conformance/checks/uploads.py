@@ -59,7 +59,7 @@ def check_replace_package(server: ServerUnderTest) -> str:
 def check_put_unknown_package(server: ServerUnderTest) -> str:
     """Check that PUT /CFPackages/{document} of an unknown document returns 404 or creates it.
 
-    TimeBack's SDK accepts both: after a 404, its ``upsert`` creates the package with POST.
+    Either response is correct, because the SDK's ``packages.upsert`` sends a POST after a 404.
     """
     body = server.test_data.build_sample_package()
     response = server.test_data.upload_package(body, "PUT", _package_path(body))
@@ -94,7 +94,7 @@ def check_post_existing_package(server: ServerUnderTest) -> str:
 
 @extension("upload-doubled")
 def check_duplicate_associations(server: ServerUnderTest) -> str:
-    """Check that a second association of the same type between two items returns 422."""
+    """Check that a package with two associations of the same type between two items returns 422."""
     body = server.test_data.build_sample_package()
     duplicate = {**body["CFAssociations"][0], "identifier": body["CFDocument"]["identifier"]}
     doubled = {**body, "CFAssociations": [*body["CFAssociations"], duplicate]}
@@ -118,7 +118,7 @@ def check_invalid_package_reports_all_problems(server: ServerUnderTest) -> str:
 
 @extension("revived")
 def check_restore(server: ServerUnderTest) -> str:
-    """Check that a deleted item is in no list; a PUT of a package that contains it restores it."""
+    """Check that lists omit a deleted item, and PUT of a package that contains it restores it."""
     body = _upload_shared_package(server)
     deleted = body["CFItems"][1]["identifier"]
     expect_status(server.request("PUT", _package_path(body), _without_second_item(body)), 200)
@@ -139,9 +139,9 @@ def check_non_object_body(server: ServerUnderTest) -> str:
 
 
 def _upload_shared_package(server: ServerUnderTest) -> Body:
-    """Upload the package that these checks share, and return its JSON.
+    """Upload the package that these checks share with PUT, and return its JSON.
 
-    Raises ``CheckSkipped`` if the server rejected its first upload.
+    The package is first written with POST; raises ``CheckSkipped`` if the server rejected that.
     """
     body, first = server.test_data.uploaded_package
     if not first.is_success:
@@ -159,10 +159,10 @@ def _without_second_item(body: Body) -> Body:
 
 
 def _expect_upload_result(sent: Body, body: Body) -> str:
-    """Raise ``CheckFailed`` unless ``body`` states the identifier and counts of ``sent``.
+    """Raise ``CheckFailed`` unless a response states the identifier and counts of a package.
 
-    ``sent`` is the uploaded package, and ``body`` the JSON of the response. Returns the counts as
-    text.
+    ``sent`` is the uploaded package, and ``body`` the JSON of the response. Returns its counts as a
+    string for the report: "2 items, 1 associations".
     """
     expect(body.get("success") is True, f"success is {body.get('success')!r}")
     expect(isinstance(body.get("message"), str), f"message is {body.get('message')!r}")
