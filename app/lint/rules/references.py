@@ -39,8 +39,8 @@ REDUNDANT_LINK_FIELDS = {
 def find_external_associations(index: PackageIndex) -> Iterator[Finding]:
     """Find associations with an origin or destination outside the package.
 
-    Skips isChildOf associations, which ``find_dangling_tree_edges`` reports, and nodes outside CASE,
-    whose ``targetType`` starts with ``ext:``.
+    Skips isChildOf associations, which ``find_dangling_tree_edges`` reports, and nodes outside
+    CASE, whose ``targetType`` starts with ``ext:``.
     """
     for edge in index.edges:
         for field, end in zip(NODE_FIELDS, (edge.origin, edge.destination), strict=True):
