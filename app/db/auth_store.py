@@ -63,10 +63,10 @@ async def list_signing_keys(database: Database) -> list[StoredSigningKey]:
 
 
 async def add_first_signing_key(database: Database, kid: str, private_pem: str) -> None:
-    """Store a signing key unless the database already has one.
+    """Store a signing key, unless the database already has one; returns nothing.
 
-    A lock makes servers that start at the same time agree on one key: the first server stores its
-    key, and the others find it.
+    A lock makes servers that start at the same time agree on one key: the first stores its key, and
+    the others leave it. ``kid`` is the ID of the key, ``private_pem`` the private key.
     """
     async with database.connection() as connection, connection.transaction():
         await LOCK_SIGNING_KEYS.execute(connection)

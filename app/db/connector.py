@@ -45,9 +45,10 @@ DEFAULT_ADDRESS: list[tuple[Any, Any]] = [(None, None)]
 
 
 def create_pool(url: str, **options: Any) -> Pool:
-    """Return an asyncpg pool that opens its connections with ``connect`` of this module.
+    """Return an asyncpg pool whose connections are opened with ``connect`` of this module.
 
-    The keyword arguments are passed on to ``asyncpg.create_pool`` and ``connect``.
+    ``url`` is passed to ``connect``. ``options`` are keyword arguments of ``asyncpg.create_pool``,
+    such as ``max_size``; those it does not know, such as ``session``, are passed to ``connect``.
     """
     return asyncpg.create_pool(url, connect=cast("Any", connect), **options)
 
@@ -101,9 +102,10 @@ async def open_connection(url: str, **options: Any) -> AsyncIterator[DirectConne
 async def _connect_to_first_available(
     parsed_url: DatabaseUrl, seconds: float, options: dict[str, Any]
 ) -> DirectConnection:
-    """Connect to the first available host, with ``seconds`` for each host.
+    """Connect to the first host of the URL that accepts a connection, and return the connection.
 
-    asyncpg itself would divide the timeout among the hosts.
+    Each host has ``seconds`` to respond, whereas asyncpg itself would divide one timeout among all.
+    ``options`` are passed to ``asyncpg.connect``. Raises the last host's error.
     """
     _check_certificate_files(parsed_url)
     wanted = parsed_url.target_session_attrs
@@ -139,7 +141,10 @@ async def _connect_to_first_available(
 
 
 def _check_certificate_files(parsed_url: DatabaseUrl) -> None:
-    """Raise ``OSError`` for an unreadable certificate file; asyncpg's error would not name it."""
+    """Open the URL's certificate files, so that ``OSError`` names the one that cannot be read.
+
+    asyncpg's own error would not name the file.
+    """
     for name in CERTIFICATE_FILES:
         path = parsed_url.parameters.get(name)
         if path and not (name == "sslrootcert" and path == "system"):
@@ -148,7 +153,10 @@ def _check_certificate_files(parsed_url: DatabaseUrl) -> None:
 
 
 def _create_system_tls_context(parsed_url: DatabaseUrl) -> ssl.SSLContext | None:
-    """Return a TLS context with the system's root certificates if a URL needs them, or None."""
+    """Return a TLS context that trusts the system's root certificates, if the URL asks for it.
+
+    Otherwise returns None. The URL's client certificate, if any, is loaded into the context.
+    """
     if not parsed_url.uses_system_roots:
         return None
     context = ssl.create_default_context()

@@ -68,9 +68,10 @@ CONNECT_ERRORS = (
 
 @contextmanager
 def map_errors_to_unavailable(*errors: type[Exception]) -> Iterator[None]:
-    """Return a context manager that turns ``errors`` into ``ServiceUnavailable`` (503).
+    """Return a context manager that raises ``ServiceUnavailable`` (503) in place of ``errors``.
 
-    ``asyncpg.DataError`` is raised unchanged, because it means that the request was invalid.
+    ``errors`` are exception classes. ``asyncpg.DataError`` is raised unchanged, because it means
+    that the request was invalid.
     """
     try:
         yield

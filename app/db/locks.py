@@ -54,9 +54,10 @@ async def advisory_lock(connection: Connection, name: str) -> AsyncIterator[None
 
 @asynccontextmanager
 async def advisory_locks(connection: Connection, *names: str) -> AsyncIterator[None]:
-    """Return a context manager that holds several locks, each as ``advisory_lock`` does.
+    """Return a context manager that holds the advisory locks ``names``; see ``advisory_lock``.
 
-    It acquires them in the order of their names, because other orders could deadlock.
+    It acquires the locks in alphabetical order and each only once, because callers with different
+    orders could deadlock.
     """
     async with AsyncExitStack() as stack:
         for name in sorted(set(names)):

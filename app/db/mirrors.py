@@ -28,9 +28,9 @@ from .statement import CompiledStatement
 class Mirror(NamedTuple):
     """A package that ``sync`` copies from another server, and the state of its last sync.
 
-    ``etag`` and ``last_modified`` were sent by the other server, so that the next sync can ask
-    whether the package has changed. ``history`` and ``revision`` show whether the local copy has
-    changed since then.
+    ``etag`` and ``last_modified`` are validators from the other server's response, with which the
+    next sync makes a conditional request. ``history`` and ``revision`` are the revision of the
+    local copy after the sync; another revision now means local changes.
     """
 
     url: str
@@ -56,19 +56,22 @@ COLUMNS = [mirrors.c[name] for name in Mirror._fields]
 
 async def find_mirror(database: Database, url: str) -> Mirror | None:
     """Return the mirror that ``sync`` stored for a package's source URL, or None."""
-    row = await database.fetch_one(_compile_query("url"), url=url)
+    row = await database.fetch_one(_compile_mirrors_query("url"), url=url)
     return Mirror(*row) if row else None
 
 
 async def list_mirrors(database: Database, list_url: str) -> list[Mirror]:
-    """Return the mirrors stored for another server's document list, which is at ``list_url``."""
-    rows = await database.fetch_all(_compile_query("list_url"), list_url=list_url)
+    """Return the mirrors whose packages were found in another server's list of documents.
+
+    ``list_url`` is the URL of that list, as stored with each mirror.
+    """
+    rows = await database.fetch_all(_compile_mirrors_query("list_url"), list_url=list_url)
     return [Mirror(*row) for row in rows]
 
 
 async def list_source_urls(database: Database, document_id: str) -> list[str]:
-    """Return the URLs from which ``sync`` copies a document's package, or [] if it copies none."""
-    query = _compile_query("document_identifier")
+    """Return the URLs from which ``sync`` copies a document's package; [] if it is no mirror."""
+    query = _compile_mirrors_query("document_identifier")
     rows = await database.fetch_all(query, document_identifier=document_id)
     return [row["url"] for row in rows]
 
@@ -92,8 +95,11 @@ async def stop_mirroring(database: Database, url: str) -> None:
 
 
 @cache
-def _compile_query(column: str) -> CompiledStatement:
-    """Compile the query for mirrors by one column; the SQL parameter has the column's name."""
+def _compile_mirrors_query(column: str) -> CompiledStatement:
+    """Compile the query for the mirrors with a given value of ``column``, ordered by URL.
+
+    The SQL parameter has the name of the column, such as ``list_url``.
+    """
     is_match = mirrors.c[column] == bindparam(column, type_=Text)
     return CompiledStatement(select(*COLUMNS).where(is_match).order_by(mirrors.c.url))
 

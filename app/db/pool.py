@@ -126,7 +126,10 @@ def make_unconfirmed_commit_error() -> ServiceUnavailable:
 
 
 async def _skip_connection_reset(_: Any) -> None:
-    """Do nothing instead of asyncpg's reset, because connections have no session state."""
+    """Do nothing: replaces the reset that asyncpg runs when a connection returns to the pool.
+
+    No reset is needed, because connections have no session state.
+    """
 
 
 def _is_open(connection: Connection) -> bool:
@@ -155,7 +158,10 @@ class TimeoutSemaphore:
         self._last_release = -math.inf
 
     async def acquire(self) -> None:
-        """Take a permit, waiting for one if necessary; raise ``TimeoutError`` after the timeout."""
+        """Take a permit of the semaphore, which ``release`` gives back; wait if none is free.
+
+        Raises ``TimeoutError`` after the timeout that the class describes.
+        """
         if self.free:
             self.free -= 1
             return
@@ -169,7 +175,7 @@ class TimeoutSemaphore:
             raise
 
     def release(self) -> None:
-        """Give back a permit, which goes to the longest-waiting caller, if any."""
+        """Give back a permit; the call of ``acquire`` that has waited longest, if any, gets it."""
         self._last_release = self._clock.time()
         while self._waiters:
             _, waiter = self._waiters.popleft()
@@ -179,7 +185,7 @@ class TimeoutSemaphore:
         self.free += 1
 
     def expire_waiters(self) -> None:
-        """Fail all waiters whose timeout has passed."""
+        """Raise ``TimeoutError`` in all calls of ``acquire`` whose timeout has passed."""
         now = self._clock.time()
         is_stalled = now - self._last_release > STALLED_TIMEOUT_SECONDS
         timeout = STALLED_TIMEOUT_SECONDS if is_stalled else ACQUIRE_TIMEOUT_SECONDS
@@ -192,8 +198,9 @@ class TimeoutSemaphore:
 class AcquireContext:
     """Context manager that acquires a connection from the pool and releases it on exit.
 
-    Behind a pooler, the block is a transaction. A block that writes must pass ``isolation``, the
-    isolation level of this transaction, which then also has a lock timeout.
+    Behind a pooler, the block is a transaction. A block that writes must pass ``isolation``, its
+    isolation level; waits for locks are then limited by the lock timeout. ``is_heavy`` is as in
+    ``Database.acquire``.
     """
 
     # A class, because a generator would cost three times as much.
@@ -206,7 +213,10 @@ class AcquireContext:
         self._transaction: Transaction | None = None
 
     async def __aenter__(self) -> Connection:
-        """Acquire the connection. Raises ``ServiceUnavailable`` if none becomes free in time."""
+        """Acquire a connection of asyncpg and return it, inside a transaction behind a pooler.
+
+        Raises ``ServiceUnavailable`` if no connection becomes free in time.
+        """
         self._connection = await self._database.acquire(is_heavy=self._is_heavy)
         if self._database.is_pooled:
             try:
@@ -227,7 +237,9 @@ class AcquireContext:
     async def _end_transaction(self, error: BaseException | None) -> BaseException | None:
         """Commit the transaction, or roll it back if the block raised ``error``.
 
-        Returns ``error`` or else the error of the commit, or None if there was neither.
+        Returns the error to handle: ``error`` itself, or the commit's error, or None if all
+        succeeded. If the block was cancelled or timed out, closes the connection without a
+        rollback.
         """
         assert self._transaction
         if isinstance(error, QueryTimeout | asyncio.CancelledError):
@@ -246,10 +258,11 @@ class AcquireContext:
         return error
 
     async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
-        """Release the connection to the pool.
+        """Release the connection; behind a pooler, first commit the transaction or roll it back.
 
-        Raises ``ServiceUnavailable`` if the database was unavailable during the block, or if the
-        block's write conflicted with another write.
+        Raises ``ServiceUnavailable`` if the block failed because the database became unavailable or
+        a write conflicted with another, or if no standby confirmed the commit. Other errors pass
+        unchanged.
         """
         if self._transaction:
             block_error, error = error, await self._end_transaction(error)
@@ -316,10 +329,10 @@ class ReadDeadline:
             raise QueryTimeout(self._timeout) from error
 
     def cancel_read(self, reported_timeout: float | None = None) -> None:
-        """Cancel the task that entered this context; asyncpg then cancels its SQL statement.
+        """Cancel the task that runs this read; asyncpg then cancels the SQL statement in Postgres.
 
-        ``reported_timeout`` is the time in seconds that ``QueryTimeout`` reports, by default the
-        read timeout.
+        The task gets ``QueryTimeout``, which names ``reported_timeout`` as the limit in seconds, or
+        the read timeout if it is None.
         """
         self._is_expired = True
         self._timeout = reported_timeout or self._timeout
@@ -380,10 +393,11 @@ class Database:
     async def open(
         cls, url: str, settings: Settings, *, read_timeout: float | None = None
     ) -> AsyncIterator[Database]:
-        """Return a context manager that connects to the database at ``url`` and yields the pool.
+        """Return a context manager that connects to a database and yields its ``Database``.
 
-        On exit, it closes all connections. ``read_timeout`` is in seconds; None means no timeout,
-        for CLI commands. Raises ``ServiceUnavailable`` if it cannot connect.
+        On exit, it closes all connections. ``settings`` contains the pool size and options of
+        connections. ``read_timeout`` is in seconds; CLI commands pass None for no timeout. Raises
+        ``ServiceUnavailable`` if it cannot connect.
         """
         is_pooled = parse_database_url(url).is_pooled
         session = SESSION
@@ -462,7 +476,10 @@ class Database:
             raise ConnectionRefusedError("Postgres did not answer the last check")
 
     async def _take_connection(self, *, is_heavy: bool) -> Connection:
-        """Return an idle connection, or one from asyncpg's pool, which may have to open it."""
+        """Return an open connection that is idle, or else one of asyncpg's pool, which may connect.
+
+        With ``is_heavy``, one idle connection is left for other reads if the pool can open another.
+        """
         # While the pool can open another connection, a heavy read leaves one idle for quick ones,
         # because connecting takes longer than a client waits while heavy reads use all processors.
         can_open = len(self._idle) <= self._semaphore.free
@@ -485,7 +502,11 @@ class Database:
         self._release_permits(connection)
 
     async def release_after_error(self, connection: Connection) -> None:
-        """Return a connection to asyncpg's pool after one of its SQL statements has failed."""
+        """Release a connection on which a SQL statement has failed, to asyncpg's pool.
+
+        Unlike ``release``, this does not keep the connection ready for the next acquire: asyncpg's
+        pool discards it if it is closed, and waits for a cancelled statement to end.
+        """
         self.unconfirmed.discard(connection)
         try:
             # This waits for a cancelled statement, during which Postgres may stop responding.
@@ -500,7 +521,11 @@ class Database:
             self._heavy_read_semaphore.release()
 
     def release_after_cancel(self, connection: Connection) -> None:
-        """Release a connection in the background, where Postgres ends its cancelled statement."""
+        """Release a connection whose SQL statement was cancelled, in a background task.
+
+        The task waits until Postgres has ended the statement, so that the caller need not wait for
+        it.
+        """
         task = asyncio.create_task(self._release_quietly(connection))
         self._background_releases.add(task)
         task.add_done_callback(self._background_releases.discard)
@@ -535,10 +560,10 @@ class Database:
                 read.cancel_read(SLOW_READ_SECONDS)
 
     async def _monitor_responsiveness(self) -> None:
-        """Terminate the connections in use if Postgres accepts new connections but never replies.
+        """Close the connections in use if Postgres accepts new connections but never replies.
 
-        A slow SQL statement alone does not show this, because it may take a long time. The task
-        therefore opens a new connection to check whether Postgres replies.
+        A slow SQL statement is no proof of this, so the task opens a new connection to check
+        whether Postgres replies. Also returns idle connections to asyncpg's pool once a minute.
         """
         last_idle_release = time.monotonic()
         while True:
@@ -579,9 +604,9 @@ class Database:
     ) -> dict[int, float]:
         """Cancel commits that have waited at least ``COMMIT_TIMEOUT_SECONDS`` for a standby.
 
-        ``candidates`` are the connections that may be committing. ``waiting_since`` maps process
-        IDs of backends to the time when their commit was first seen waiting. Returns the
-        ``waiting_since`` to pass to the next call.
+        ``candidates`` are connections that may be committing. ``waiting_since`` maps the process ID
+        of their server process to the ``time.monotonic()`` at which its commit was first seen
+        waiting. Returns the ``waiting_since`` for the next call.
         """
         by_pid = {each.get_server_pid(): each for each in candidates if _is_open(each)}
         now = time.monotonic()
@@ -598,7 +623,10 @@ class Database:
         return waiting
 
     def require_standby_confirmation(self, connection: Connection) -> None:
-        """Raise ``ServiceUnavailable`` if no standby confirmed the last commit of a connection."""
+        """Raise ``ServiceUnavailable`` if waiting for standbys was cancelled for the last commit.
+
+        ``_monitor_commits`` records such connections in ``unconfirmed``.
+        """
         if connection in self.unconfirmed:
             self.unconfirmed.discard(connection)
             raise make_unconfirmed_commit_error()
@@ -625,8 +653,8 @@ class Database:
     async def open_snapshot(self, *, is_heavy: bool = False) -> AsyncIterator[Connection]:
         """Return a context manager that opens a read-only transaction and yields its connection.
 
-        All SQL statements of the transaction see the same snapshot of the database.
-        Set ``is_heavy`` if the statements may take a long time; see ``acquire``.
+        All queries of the transaction see the same snapshot of the database, so they fit together.
+        Set ``is_heavy`` if they may take a long time; see ``acquire``.
         """
         async with (
             AcquireContext(self, is_heavy=is_heavy) as connection,
@@ -662,7 +690,7 @@ class Database:
 
         Raises ``QueryTimeout``.
         """
-        ((plan,),) = await self._fetch(statement.build_explain(), values)
+        ((plan,),) = await self._fetch(statement.build_explain_statement(), values)
         node = json.loads(plan)[0]["Plan"]
         return QueryEstimate(node["Total Cost"], node["Plan Rows"])
 
@@ -683,7 +711,8 @@ class Database:
     def limit_read_time(self, *, is_heavy: bool = False) -> AbstractContextManager[None]:
         """Return a context manager that raises ``QueryTimeout`` after the read timeout.
 
-        Set ``is_heavy`` if the connection was acquired with it.
+        Pass ``is_heavy`` if the connection was acquired with ``is_heavy``. Without a read timeout,
+        the block is not limited.
         """
         if self._read_timeout is None:
             return nullcontext()
@@ -691,7 +720,10 @@ class Database:
         return ReadDeadline(deadlines, self._read_timeout, self._clock)
 
     async def run_write(self, statement: CompiledStatement, **values: Any) -> asyncpg.Record | None:
-        """Run a SQL statement that writes, without a timeout; return its first row or None."""
+        """Run a SQL statement that writes and commits by itself; return its first row or None.
+
+        It has no timeout and is not retried. ``values`` are its parameters by name.
+        """
         async with AcquireContext(self, isolation="repeatable_read") as connection:
             rows = await statement.fetch_all(connection, **values)
         return rows[0] if rows else None
@@ -703,7 +735,7 @@ class Database:
         *,
         isolation: Isolation = "repeatable_read",
     ) -> Result:
-        """Run ``write``, retry it after conflicts with other writes, and return its result.
+        """Call ``write`` with a connection, again after each conflict, and return its result.
 
         After a conflict, all writes with the same ``lock_name`` run one at a time, because they
         would only conflict again. ``isolation`` is the isolation level of the transactions that
@@ -717,7 +749,7 @@ class Database:
                 with suppress(*RETRYABLE):
                     return await write(connection)
                 failed_attempts = 1
-            with self._mark_contended(lock_name):
+            with self._serialize_writes(lock_name):
                 async with advisory_lock(connection, lock_name):
                     for attempt in range(failed_attempts + 1, MAX_WRITE_ATTEMPTS):
                         with suppress(*RETRYABLE):
@@ -729,7 +761,12 @@ class Database:
     async def _run_pooled_write(
         self, write: Callable[[Connection], Awaitable[Result]], lock_name: str, isolation: Isolation
     ) -> Result:
-        """Run ``write`` behind a pooler; a retry after a conflict holds the lock ``lock_name``."""
+        """Run ``write`` with retries behind a pooler, one transaction for each attempt.
+
+        A retry takes the advisory lock ``lock_name`` in its transaction, because a pooler has no
+        sessions that could hold it. Retries for ``LOCK_TIMEOUT_SECONDS``, then raises
+        ``ServiceUnavailable``.
+        """
         give_up_at = time.monotonic() + LOCK_TIMEOUT_SECONDS
         with ExitStack() as stack:
             for attempt in itertools.count(int(lock_name in self._contended)):
@@ -744,15 +781,16 @@ class Database:
                     if not is_conflict or time.monotonic() > give_up_at:
                         raise
                 if not attempt:
-                    stack.enter_context(self._mark_contended(lock_name))
+                    stack.enter_context(self._serialize_writes(lock_name))
                 await asyncio.sleep(random.uniform(0, 0.01) * 2 ** min(attempt, 4))  # noqa: S311  no secret
         raise AssertionError("unreachable")
 
     @contextmanager
-    def _mark_contended(self, lock_name: str) -> Iterator[None]:
-        """Return a context manager during which other writes lock ``lock_name`` from the start.
+    def _serialize_writes(self, lock_name: str) -> Iterator[None]:
+        """Return a context manager that makes other writes take the lock at their first attempt.
 
-        Otherwise, a write takes the lock only when it is retried after a conflict.
+        Otherwise, ``run_write_with_retry`` takes the lock ``lock_name`` only after a conflict.
+        While a write retries, more writes without the lock would only conflict with it.
         """
         self._contended[lock_name] += 1
         try:

@@ -65,7 +65,7 @@ class ReplicationMonitor:
         return self._database.is_standby and silence > MAX_SILENCE_SECONDS
 
     async def run(self) -> None:
-        """Call ``refresh_status`` every second until cancelled; errors do not end the polling."""
+        """Call ``refresh_status`` once a second until cancelled; an error does not end the loop."""
         while True:
             await asyncio.sleep(POLL_INTERVAL_SECONDS)
             try:
@@ -74,9 +74,10 @@ class ReplicationMonitor:
                 log.debug("could not read the role of the database: %s", error)
 
     async def refresh_status(self) -> None:
-        """Query whether the Postgres server is a standby, and set ``is_standby`` of the database.
+        """Query whether Postgres is a standby, and set ``is_standby`` of the database pool.
 
-        A primary's WAL timeline is stored, because a new one shows that a standby took over.
+        On a primary, also records its WAL timeline in the database: a new timeline shows that a
+        standby has been promoted.
         """
         status = await self._database.fetch_one(STATUS)
         assert status is not None

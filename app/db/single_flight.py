@@ -22,7 +22,8 @@ MAX_WAIT_SECONDS = 0.2
 class SingleFlight(Generic[Key, Result]):
     """Lets concurrent calls for the same key share one query instead of running one each.
 
-    At most one query per key runs at a time, unless it takes longer than ``MAX_WAIT_SECONDS``.
+    At most one query per key runs at a time; only if it takes longer than ``MAX_WAIT_SECONDS`` is
+    the next one started beside it.
     """
 
     def __init__(self, query: Callable[[Key], Awaitable[Result]]) -> None:
@@ -33,7 +34,7 @@ class SingleFlight(Generic[Key, Result]):
         """The query after it, which has not started."""
 
     async def fetch_shared(self, key: Key) -> Result:
-        """Return the result of a query for ``key``; the result is not older than this call.
+        """Return the result of a query for ``key`` that started after this call.
 
         If a query for the key is running, this call waits for the next one and shares its result
         with other waiting calls. Raises what the query raises.
@@ -64,6 +65,9 @@ class SingleFlight(Generic[Key, Result]):
 
 
 def _consume_exception(task: asyncio.Task[Result]) -> None:
-    """Keep asyncio from logging the exception of a query whose callers were all cancelled."""
+    """Read the exception of a finished task, so that asyncio does not log it as unhandled.
+
+    It is unhandled if all callers that waited for the task were cancelled.
+    """
     if not task.cancelled():
         task.exception()

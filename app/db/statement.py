@@ -55,30 +55,44 @@ class CompiledStatement:
         }
 
     def bind(self, values: dict[str, Any]) -> list[Any]:
-        """Return the parameter values as the positional list that asyncpg expects.
+        """Return the values of ``$1``, ``$2``, … as the list that asyncpg expects.
 
-        Missing values get their defaults.
+        ``values`` contains the values by parameter name. Missing ones get their defaults; raises
+        ``KeyError`` if there is no default.
         """
         return [values[name] if name in values else self.defaults[name] for name in self.parameters]
 
-    def build_explain(self) -> CompiledStatement:
-        """Return the statement that explains how Postgres would run this one, as JSON."""
+    def build_explain_statement(self) -> CompiledStatement:
+        """Return an ``EXPLAIN (FORMAT JSON)`` statement for this one, with the same parameters."""
         explain = copy(self)
         explain.sql = f"EXPLAIN (FORMAT JSON) {self.sql}"
         return explain
 
     async def fetch_all(self, connection: AnyConnection, /, **values: Any) -> list[Record]:
-        """Run the SQL statement with ``values`` as parameters, and return its rows."""
+        """Run the SQL statement on ``connection`` and return all rows as asyncpg records.
+
+        ``values`` are its parameters by name; missing ones get their defaults.
+        """
         return await connection.fetch(self.sql, *self.bind(values))
 
     async def fetch_one(self, connection: AnyConnection, /, **values: Any) -> Record | None:
-        """Run the SQL statement with ``values`` as parameters; return its first row or None."""
+        """Run the SQL statement on ``connection``; return its first row, or None without rows.
+
+        ``values`` are its parameters by name; missing ones get their defaults.
+        """
         return await connection.fetchrow(self.sql, *self.bind(values))
 
     async def fetch_value(self, connection: AnyConnection, /, **values: Any) -> Any:
-        """Run the SQL statement with ``values`` as parameters; return its first value or None."""
+        """Run the SQL statement on ``connection``; return the first column of its first row.
+
+        Returns None without rows. ``values`` are its parameters by name; missing ones get their
+        defaults.
+        """
         return await connection.fetchval(self.sql, *self.bind(values))
 
     async def execute(self, connection: AnyConnection, /, **values: Any) -> None:
-        """Run the SQL statement with ``values`` as parameters, and discard its rows."""
+        """Run the SQL statement on ``connection`` and discard its rows.
+
+        ``values`` are its parameters by name; missing ones get their defaults.
+        """
         await connection.execute(self.sql, *self.bind(values))

@@ -19,9 +19,10 @@ MAX_ADVANCE_SECONDS = 2 * TICK_SECONDS
 
 
 class LoopClock:
-    """A clock that stands still while the event loop does not run.
+    """A clock in seconds that does not count time in which the event loop could not run.
 
-    ``advance`` must be called every ``TICK_SECONDS``.
+    Its owner must call ``advance`` every ``TICK_SECONDS``. If a call comes later, the rest of the
+    time is not counted.
     """
 
     def __init__(self) -> None:
@@ -29,19 +30,19 @@ class LoopClock:
         self._advanced_at = time.monotonic()
 
     def time(self) -> float:
-        """Return the seconds in which the event loop ran."""
+        """Return the seconds since the clock was created in which the event loop could run."""
         return self._seconds + min(time.monotonic() - self._advanced_at, MAX_ADVANCE_SECONDS)
 
     def advance(self) -> None:
-        """Count the time since the last call, but at most ``MAX_ADVANCE_SECONDS``."""
+        """Add the time since the last call to the clock, but at most ``MAX_ADVANCE_SECONDS``."""
         self._seconds, self._advanced_at = self.time(), time.monotonic()
 
 
 @asynccontextmanager
 async def loop_timeout(seconds: float) -> AsyncIterator[None]:
-    """Return a context manager that raises ``TimeoutError`` after ``seconds``.
+    """Return a context manager that raises ``TimeoutError`` if its block takes over ``seconds``.
 
-    As on a ``LoopClock``, time in which the event loop does not run is not counted.
+    Time in which the event loop could not run is not counted.
     """
     loop, clock = asyncio.get_running_loop(), LoopClock()
     timer: asyncio.TimerHandle | None = None

@@ -153,7 +153,7 @@ def test_backup_of_older_release_is_migrated(tmp_path: Path) -> None:
     body = factories.document()
     insert = "INSERT INTO documents (body, last_change_date_time) VALUES ($1, now())"
     with embedded_postgres(old) as url:
-        command.upgrade(alembic_runner.build_config(url), INITIAL)
+        command.upgrade(alembic_runner.build_alembic_config(url), INITIAL)
         ask(url, insert, json.dumps(body))
         assert run("backup", str(file), data_dir=old).returncode == 0
         assert ask(url, "SELECT version_num FROM alembic_version") == [INITIAL]
@@ -216,7 +216,7 @@ def test_dump_is_restored_as_documented(schema: str, tmp_path: Path) -> None:
         replaced = url.replace("frameworks", "replaced")
         ask(superuser_url, "CREATE ROLE case_owner LOGIN PASSWORD 'SECRET-1'")
         ask(superuser_url, "CREATE DATABASE frameworks OWNER case_owner")
-        command.upgrade(alembic_runner.build_config(url), schema)
+        command.upgrade(alembic_runner.build_alembic_config(url), schema)
         ask(url, insert, json.dumps(body))
         lines = [
             line.replace("@127.0.0.1/", f":SECRET-1{host}").replace("case-server", "$CASE_SERVER")

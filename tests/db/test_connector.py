@@ -432,7 +432,7 @@ async def test_error_for_migration_by_other_role_names_owner(roles: tuple[str, s
     name = make_url(owner).username
     await asyncio.to_thread(alembic_runner.migrate, admin)
     first = "2026_11_21_changes_feed"
-    await asyncio.to_thread(command.downgrade, alembic_runner.build_config(admin), first)
+    await asyncio.to_thread(command.downgrade, alembic_runner.build_alembic_config(admin), first)
     await execute(
         admin,
         f"GRANT ALL ON DATABASE {make_url(admin).database} TO {name}",

@@ -392,7 +392,7 @@ def test_unreachable_server_keeps_running(data_dir: Path, monkeypatch: pytest.Mo
     with embedded_postgres(data_dir) as url:
         pid = postmaster(data_dir)
         with monkeypatch.context() as patch:
-            patch.setattr(embedded, "_get_wait_seconds", lambda _: 1)
+            patch.setattr(embedded, "_get_readiness_timeout", lambda _: 1)
             patch.setattr(embedded, "UNREACHABLE_TIMEOUT_SECONDS", 0.1)
             assert_start_fails(data_dir, "cannot be reached")
         assert postmaster(data_dir) == pid

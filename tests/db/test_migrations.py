@@ -72,7 +72,7 @@ async def test_migrations_build_the_schema_of_the_tables(empty_database: EmptyDa
 
 
 def test_offline_mode_is_refused() -> None:
-    config = alembic_runner.build_config("postgresql://localhost:1/unused")
+    config = alembic_runner.build_alembic_config("postgresql://localhost:1/unused")
     with pytest.raises(SystemExit, match="without --sql"):
         command.upgrade(config, "head", sql=True)
 
@@ -80,14 +80,14 @@ def test_offline_mode_is_refused() -> None:
 async def test_alembic_detects_no_differences(empty_database: EmptyDatabase) -> None:
     url = await empty_database("checked")
     await asyncio.to_thread(alembic_runner.migrate, url)
-    await asyncio.to_thread(command.check, alembic_runner.build_config(url))
+    await asyncio.to_thread(command.check, alembic_runner.build_alembic_config(url))
 
 
 async def test_downgrade_removes_schema_and_migrate_rebuilds(empty_database: EmptyDatabase) -> None:
     url = await empty_database("undone")
     await asyncio.to_thread(alembic_runner.migrate, url)
     before = await catalogue(url, views=VIEWS, comments=COMMENTS)
-    await asyncio.to_thread(command.downgrade, alembic_runner.build_config(url), "base")
+    await asyncio.to_thread(command.downgrade, alembic_runner.build_alembic_config(url), "base")
     assert not any((await catalogue(url, views=VIEWS, comments=COMMENTS)).values())
     await asyncio.to_thread(alembic_runner.migrate, url)
     assert await catalogue(url, views=VIEWS, comments=COMMENTS) == before
@@ -219,7 +219,7 @@ async def test_migration_to_not_null_triples_with_old_rows(empty_database: Empty
     url = await empty_database("filled")
     await asyncio.to_thread(alembic_runner.migrate, url)
     older = "2026_11_27_comments_and_views"
-    await asyncio.to_thread(command.downgrade, alembic_runner.build_config(url), older)
+    await asyncio.to_thread(command.downgrade, alembic_runner.build_alembic_config(url), older)
     async with open_connection(url) as connection:
         await connection.execute(RUBRICS)
         await connection.execute(

@@ -39,7 +39,7 @@ async def test_migration_creates_the_index(empty_database: EmptyDatabase) -> Non
     await asyncio.to_thread(alembic_runner.migrate, url)
     async with open_connection(url) as connection:
         assert await has_index(connection)
-    await asyncio.to_thread(command.check, alembic_runner.build_config(url))
+    await asyncio.to_thread(command.check, alembic_runner.build_alembic_config(url))
 
 
 async def test_index_is_created_once_the_extension_is_installed(
@@ -53,7 +53,7 @@ async def test_index_is_created_once_the_extension_is_installed(
     assert "CREATE EXTENSION pg_trgm" in process.stderr
     assert await version.get_schema_version(connection) == version.get_required_schema_version()
     assert not await has_index(connection)
-    await asyncio.to_thread(command.check, alembic_runner.build_config(url))
+    await asyncio.to_thread(command.check, alembic_runner.build_alembic_config(url))
     await connection.execute("CREATE EXTENSION pg_trgm")
     process = await asyncio.to_thread(
         run_command, "migrate", "--database-url", url, data_dir=tmp_path
@@ -66,7 +66,7 @@ async def test_downgrade_drops_the_index(empty_database: EmptyDatabase) -> None:
     url = await empty_database("unlisted")
     await asyncio.to_thread(alembic_runner.migrate, url)
     older = "2026_11_21_changes_feed"
-    await asyncio.to_thread(command.downgrade, alembic_runner.build_config(url), older)
+    await asyncio.to_thread(command.downgrade, alembic_runner.build_alembic_config(url), older)
     async with open_connection(url) as connection:
         assert not await has_index(connection)
 

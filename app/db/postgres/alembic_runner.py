@@ -14,8 +14,8 @@ from ... import migrations
 from ..schema import trigrams
 
 
-def build_config(url: str) -> Config:
-    """Build the configuration of Alembic's commands for the database at ``url``."""
+def build_alembic_config(url: str) -> Config:
+    """Build the ``Config`` with which Alembic's commands run on the database at ``url``."""
     config = Config()
     config.set_main_option("script_location", str(Path(migrations.__file__).parent))
     # Alembic interpolates %.
@@ -24,13 +24,13 @@ def build_config(url: str) -> Config:
 
 
 def migrate(url: str) -> None:
-    """Migrate the database at ``url`` to the newest revision, one transaction per migration.
+    """Migrate the database at ``url`` to the newest schema, one transaction per migration.
 
     Also creates the trigram index for substring search if it does not exist and Postgres offers the
     extension. Raises asyncpg's errors, without SQLAlchemy's wrappers.
     """
     try:
-        command.upgrade(build_config(url), "head")
+        command.upgrade(build_alembic_config(url), "head")
     except DBAPIError as error:
         raise _unwrap_driver_error(error) from error
     asyncio.run(trigrams.create_trigram_index(url))

@@ -67,11 +67,12 @@ def back_up(data_dir: Path, target: Path) -> int:
 def restore_backup(
     data_dir: Path, source: Path, *, force: bool, report_progress: Callable[[str], None]
 ) -> str:
-    """Replace the embedded database with a backup, migrate it, and return its schema version.
+    """Replace the embedded database with the backup in a file, and migrate it if necessary.
 
-    ``report_progress`` is called with messages such as "reading the backup". Raises
-    ``CommandError`` and changes nothing if the file is damaged or not a backup, if the database is
-    in use, or if it has data and ``force`` is False.
+    Returns the schema version of the backup. ``source`` is the file. ``report_progress`` is called
+    with messages such as "reading the backup". Raises ``CommandError`` and changes nothing if the
+    file is damaged or not a backup, if the database is in use, or if it has data and ``force`` is
+    False.
     """
     _verify_backup_digest(source)
     with exclusive_postgres(data_dir) as url:
@@ -125,7 +126,11 @@ def _verify_backup_digest(source: Path) -> None:
 
 
 async def _run_on_maintenance_database(url: str, *statements: str) -> None:
-    """Run SQL statements in the database ``postgres``, which may rename and drop all others."""
+    """Run SQL statements, one after the other, while connected to the database ``postgres``.
+
+    Statements that rename, create or drop the database of ``url`` cannot run in that database
+    itself.
+    """
     async with open_connection(parse_database_url(url).with_database("postgres")) as connection:
         for statement in statements:
             await connection.execute(statement)
@@ -172,9 +177,10 @@ async def _get_revision(url: str) -> str:
 
 
 def _run_postgres_program(data_dir: Path, url: str, program: str, *arguments: str) -> None:
-    """Run a Postgres program, such as ``pg_dump``, on the database at ``url``.
+    """Run a Postgres program, such as ``pg_dump``, with connection parameters from ``url``.
 
-    Its version is that of the cluster in ``data_dir``. Raises ``CommandError`` if it fails.
+    The program has the same version as the cluster in ``data_dir``. ``arguments`` are its command
+    line arguments. Raises ``CommandError`` with the end of its output if it fails.
     """
     target = parse_database_url(url)
     ((host, port),) = target.list_addresses()

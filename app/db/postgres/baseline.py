@@ -72,7 +72,7 @@ async def save_baseline(database: Database) -> None:
 async def restore_baseline(database: Database) -> None:
     """Restore all rows and sequences as ``save_baseline`` last saved them.
 
-    Nothing else may write to the database meanwhile.
+    Also resets the change feed. Nothing else may write to the database while this runs.
     """
 
     async def restore(connection: Connection) -> None:
@@ -114,7 +114,10 @@ def _build_restore_statements() -> str:
 
 @cache
 def _build_baseline_table(table: Table) -> FromClause:
-    """Return the baseline table with the saved primary key and stored columns of ``table``."""
+    """Return the table of the baseline schema that contains the saved rows of ``table``.
+
+    Its columns are those of ``table`` without generated columns, except for the primary key.
+    """
     columns = (
         Column(column.name, column.type, primary_key=column.primary_key)
         for column in table.columns

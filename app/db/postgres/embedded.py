@@ -101,8 +101,8 @@ def embedded_postgres(
 def exclusive_postgres(data_dir: Path) -> Iterator[str]:
     """Start the Postgres of a data directory for this process alone, and yield its URL.
 
-    Other processes that want to use it wait until the block ends. Raises ``CommandError`` if
-    another process already uses it.
+    Raises ``CommandError`` if another process already uses it. A process that wants to use it later
+    waits until the block ends.
     """
     with (
         _open_private_file(data_dir / "start.lock") as start_lock,
@@ -204,9 +204,11 @@ class _Cluster:
             self._create_cluster()
 
     def _choose_postgres_account(self) -> None:
-        """Find a user that Postgres can run as, because it refuses to run as root.
+        """Choose the account for Postgres, because this process is root and Postgres refuses that.
 
-        Stores the user in ``account``, or the command that changes it in ``prefix``.
+        Sets ``account`` to (user ID, group ID), or sets ``prefix`` to an ``unshare`` command that
+        runs Postgres as "nobody" in a user namespace. Raises ``CommandError`` if none of the
+        accounts can read the data directory and run Postgres.
         """
         owner = self.data_dir.stat()
         # Inside the namespace this is nobody, outside still root, so files keep their owner.
@@ -220,15 +222,15 @@ class _Cluster:
             if self._run_unprivileged(
                 "test", "-d", self.data_dir, "-a", "-x", self.binaries / "postgres"
             ):
-                return self._change_owner()
+                return self._chown_files()
         raise CommandError(
             "Postgres refuses to run as root, and no user namespace or account (owner, postgres, "
             f"nobody) reaches {self.data_dir} and {self.binaries}: start without root, "
             f"{DATA_DIR_HINT}."
         )
 
-    def _change_owner(self) -> None:
-        """Give the data directory and the cluster's files to the account that runs Postgres."""
+    def _chown_files(self) -> None:
+        """Make the account that runs Postgres the owner of the data directory and its files."""
         if self.account:
             names = ("*.lock", "postgres*", "postgres/**/*")
             paths = (path for name in names for path in self.data_dir.glob(name))
@@ -237,7 +239,10 @@ class _Cluster:
                     os.chown(path, *self.account, follow_symlinks=False)
 
     def _create_cluster(self) -> None:
-        """Create ``pgdata`` under a temporary name and rename it once it is complete."""
+        """Create a Postgres cluster in ``pgdata``, under a temporary name until it is complete.
+
+        Raises ``CommandError`` if ``pgdata`` has other files, or if initdb fails.
+        """
         if self.pgdata.exists() and any(self.pgdata.iterdir()):
             raise CommandError(
                 f"{self.pgdata} is not empty and not Postgres data: {DATA_DIR_HINT}."
@@ -247,7 +252,7 @@ class _Cluster:
         password = self.data_dir / "postgres.password"
         password.touch(mode=0o600)
         password.write_text(os.urandom(16).hex())
-        self._change_owner()
+        self._chown_files()
         new = self.data_dir / f"postgres.new-{os.urandom(4).hex()}"
         initdb = (self.binaries / "initdb", "-D", new, "--data-checksums", "--encoding=UTF8")
         access = (f"--username={NAME}", f"--pwfile={password}", "--auth=scram-sha-256")
@@ -262,19 +267,23 @@ class _Cluster:
         self._run_unprivileged("sync", password, self.data_dir)
 
     def ensure_running(self, settings: str = SETTINGS) -> str:
-        """Start the Postgres server unless it is already running, and return its URL."""
+        """Start Postgres unless it is running already, and return its URL with the password.
+
+        ``settings`` are command line options of ``postgres``, used only if it is started. Raises
+        ``CommandError`` if it does not start or cannot be reached.
+        """
         # Retries, because children of a killed server take time to exit, and another process may
         # take the port between the check and the start.
         for delay in (0.0, 0.2, 0.5, 1.0):
             time.sleep(delay)
             if port := self._wait_for_port() or self._launch(settings):
-                self._change_owner()
+                self._chown_files()
                 password = (self.data_dir / "postgres.password").read_text()
                 return f"postgresql://{NAME}:{password}@{HOST}:{port}/{NAME}"
         raise self._make_startup_error("did not start")
 
     def stop(self) -> None:
-        """Stop the Postgres server; if it does not stop in time, no error is raised."""
+        """Stop Postgres if it runs; if it does not stop in time, no error is raised."""
         if self.is_running():
             timeout = str(START_TIMEOUT_SECONDS)
             self._run_unprivileged(
@@ -282,11 +291,14 @@ class _Cluster:
             )
 
     def is_running(self) -> bool:
-        """Return whether the server process exists, even if it does not accept connections yet."""
+        """Return whether the Postgres process exists, even if it does not accept connections."""
         return self._read_running_port() is not None
 
     def _launch(self, settings: str) -> str | None:
-        """Start the server, if possible on its previous port; return the port, or None."""
+        """Start Postgres, if possible on its previous port; return its port, or None if it fails.
+
+        ``settings`` are command line options of ``postgres``, such as "-c fsync=off".
+        """
         file = self.data_dir / "postgres.port"
         try:
             listener = socket.create_server((HOST, int(file.read_text())))
@@ -308,15 +320,16 @@ class _Cluster:
             return port if self._run_unprivileged(*start, inherited_fds=(lock.fileno(),)) else None
 
     def _wait_for_port(self) -> str | None:
-        """Return the server's port once it accepts connections, or None if no server is running.
+        """Return the port of the running Postgres as soon as it accepts connections.
 
-        Raises ``CommandError`` if a server runs but cannot be reached.
+        Returns None if Postgres is not running. Raises ``CommandError`` if it is, but cannot be
+        reached in time.
         """
         start = time.monotonic()
         while True:
             timeout = UNREACHABLE_TIMEOUT_SECONDS
             if port := self._read_running_port():
-                probe_timeout = _get_wait_seconds(port)
+                probe_timeout = _get_readiness_timeout(port)
                 if probe_timeout == 0:
                     return str(port)
                 timeout = max(timeout, probe_timeout)
@@ -332,7 +345,7 @@ class _Cluster:
             time.sleep(0.02)
 
     def _read_running_port(self) -> int | None:
-        """Return the port in the pid file, or None if the process of this file does not exist."""
+        """Return the port in the pid file of Postgres, or None if Postgres is not running."""
         try:
             lines = (self.pgdata / "postmaster.pid").read_text().splitlines()
             pid, port = int(lines[0]), int(lines[3])
@@ -341,7 +354,7 @@ class _Cluster:
         return port if _is_process_of_cluster(pid, self.pgdata) else None
 
     def _is_in_use(self) -> bool:
-        """Return whether a server, even in another container, holds the lock on this directory."""
+        """Return whether a Postgres, even in another container, holds the lock ``server.lock``."""
         with _open_private_file(self.data_dir / "server.lock") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -363,7 +376,11 @@ class _Cluster:
     def _run_unprivileged(
         self, *command: str | Path, stdin: str = "", inherited_fds: tuple[int, ...] = ()
     ) -> bool:
-        """Run ``command`` as the account that runs Postgres; return whether it succeeded."""
+        """Run ``command`` as the account for Postgres; return whether its exit status is 0.
+
+        Its output is appended to ``postgres.log``. ``inherited_fds`` are file descriptors to pass
+        on.
+        """
         # A file for the output, because a server would inherit a pipe and keep it open.
         with _open_private_file(self.data_dir / "postgres.log") as log:
             return not subprocess.run(  # noqa: S603  no shell; Postgres and system tools
@@ -390,7 +407,8 @@ class _Cluster:
 def _is_process_of_cluster(pid: int, pgdata: Path) -> bool:
     """Return whether the process ``pid`` is the Postgres server that runs in ``pgdata``.
 
-    The working directory of a server is its data directory. If it is not readable, return True.
+    The working directory of that server is ``pgdata``. If the process belongs to another account,
+    its working directory cannot be read, and the result is True.
     """
     try:
         os.kill(pid, 0)
@@ -410,8 +428,12 @@ def _is_process_of_cluster(pid: int, pgdata: Path) -> bool:
     return "postgres" in subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603  no shell
 
 
-def _get_wait_seconds(port: int) -> int:
-    """Connect to Postgres on a port; return the seconds to wait for it, or 0 if it is ready."""
+def _get_readiness_timeout(port: int) -> int:
+    """Return the maximum wait in seconds for Postgres on a port, or 0 if it is ready now.
+
+    Connects to the port. The wait is long if Postgres is starting up, shutting down or busy, and
+    one second if nothing responds as Postgres does.
+    """
     message = f"\0\3\0\0user\0{NAME}\0database\0{NAME}\0\0".encode()
     try:
         with socket.create_connection((HOST, port), timeout=5) as connection:
@@ -433,7 +455,11 @@ def _hold_lock(lock: TextIO) -> Iterator[None]:
 
 
 def _open_private_file(path: Path) -> TextIO:
-    """Open a file that only this account can read, and that child processes do not inherit."""
+    """Open a file for appending, which is created with its directory if it does not exist.
+
+    Only this account can read it, and child processes do not inherit it. Raises ``CommandError`` if
+    the file cannot be opened.
+    """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.touch(mode=0o600)

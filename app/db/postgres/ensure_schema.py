@@ -90,9 +90,11 @@ async def _inspect_database(
     will_write: bool,
     accepts_standby: bool,
 ) -> tuple[bool, str]:
-    """Return whether to migrate a database, and the value of ``_get_pooler_parameter`` for it.
+    """Return (whether to migrate a database, pooler mode), after checking that it can be used.
 
-    Raises ``CommandError`` unless the database can be used, at least after a migration.
+    The pooler mode is "", "true" or "prepared", as in ``_get_pooler_parameter``. The keyword
+    arguments are those of ``ensure_schema``. Raises ``CommandError`` if the database cannot be
+    used, even after a migration, or if a migration is required but not allowed.
     """
     # One transaction without prepared statements, because a pooler may be in between.
     async with open_connection(url, statement_cache_size=0) as connection, connection.transaction():
@@ -115,10 +117,11 @@ async def _inspect_database(
 
 
 async def _get_pooler_parameter(connection: DirectConnection, is_pooled: bool | None) -> str:  # noqa: FBT001  None if unknown
-    """Return the value for the parameter ``pgbouncer`` of the database URL; "" without a pooler.
+    """Return the value for the parameter ``pgbouncer`` of the database URL, or "" for none.
 
-    ``is_pooled`` says whether there is a pooler, or is None to detect it. The value is "prepared"
-    if the pooler supports prepared statements, as PgBouncer does from 1.21, otherwise "true".
+    ``is_pooled`` says whether a pooler is in front of Postgres; with None, this is detected. The
+    value is "prepared" if the pooler supports prepared statements, as PgBouncer does from 1.21, and
+    otherwise "true".
     """
     if is_pooled is None:
         # A pooler tells each client another process ID than that of the server process.

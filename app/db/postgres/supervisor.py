@@ -24,11 +24,11 @@ MAX_RETRY_DELAY_SECONDS = 8.0
 def restart_on_crash(
     is_running: Callable[[], bool], start: Callable[[], str], url: str
 ) -> Iterator[None]:
-    """Return a context manager during which Postgres is restarted whenever it stops running.
+    """Return a context manager that restarts Postgres whenever it has stopped during its block.
 
-    About once a second, ``is_running`` is called. If it returns False, ``start`` is called, which
-    returns the URL of the restarted Postgres. ``url`` is the previous URL; a change of the port is
-    logged.
+    A thread calls ``is_running`` about once a second. If it returns False, the thread calls
+    ``start``, which starts Postgres and returns its new URL. ``url`` is the first URL; if the new
+    one has another port, this is logged.
     """
     stop = threading.Event()
 

@@ -44,7 +44,7 @@ from ..statement import CompiledStatement
 
 
 class EntityWrite(NamedTuple):
-    """A write to entities of one class, to be logged in the change feed."""
+    """Describes a CTE that writes entities of one class, so that the write can be logged."""
 
     cte: CTE
     """The CTE of ``build_write_cte`` or ``build_delete_cte``; ``previous_document`` is optional."""
@@ -88,8 +88,9 @@ def build_write_cte(table: Table, *writes: Insert | Update) -> CTE:
 def build_delete_cte(deletion: Delete | Update, table: Table) -> CTE:
     """Build a CTE that runs ``deletion`` and returns a row for each deleted entity.
 
-    ``deletion`` deletes rows of ``table``, or soft-deletes them. Each returned row is (identifier,
-    operation, previous_document), as in ``build_write_cte``.
+    ``deletion`` is a DELETE from ``table``, or an UPDATE that sets ``deleted_at``. Each row is
+    (identifier, operation, previous_document), as in ``build_write_cte``; the operation is
+    "delete".
     """
     columns = [table.c.identifier, literal_column(f"'{tables.DELETE}'").label("operation")]
     if "document_identifier" in table.c:
@@ -100,10 +101,11 @@ def build_delete_cte(deletion: Delete | Update, table: Table) -> CTE:
 def build_log_ctes(
     *writes: EntityWrite, scopes: Sequence[Select[Any]] = (), distinct: bool = True
 ) -> list[CTE]:
-    """Build the CTEs that record writes in the change feed, revisions and numbers of items.
+    """Build the CTEs that update change feed, revisions and numbers of items after ``writes``.
 
-    ``scopes`` are queries for further scopes whose revision to increment: document identifiers, or
-    names of global counters. ``distinct`` is whether to remove duplicate scopes first.
+    Each of ``writes`` describes the CTE that wrote the entities of one class. ``scopes`` are
+    queries for further revision scopes to increment, such as a document identifier. With
+    ``distinct``, duplicate scopes are removed first; see ``build_revision_increment_cte``.
     """
     columns = ["document_identifier", "kind", "identifier", "operation"]
     changes = _union_all([_build_change_query(write) for write in writes])
@@ -125,7 +127,11 @@ def _build_change_query(write: EntityWrite) -> Select[Any]:
 
 
 def _build_scope_query(write: EntityWrite) -> Select[Any]:
-    """Build the query for the revision scopes that a write increments; NULLs are to be ignored."""
+    """Build the query for the revision scopes that a write of entities increments.
+
+    Each row is one scope: the document, the previous document of moved entities,
+    ``DEFINITIONS_SCOPE`` or ``NODES_SCOPE``. A row can be NULL, which the caller must filter out.
+    """
     written, resource, document = write
     operation = written.c.operation
     if document is None:
@@ -144,11 +150,11 @@ def _build_scope_query(write: EntityWrite) -> Select[Any]:
 
 
 def build_revision_increment_cte(*scopes: Select[Any], distinct: bool = True) -> CTE:
-    """Build a CTE that increments revisions, which changes the ETags of the written packages.
+    """Build a CTE that increments revisions, which changes the ETags of the affected packages.
 
-    ``scopes`` are queries for document identifiers, or names of global counters. Set ``distinct``
-    to False if there are few duplicates, because incrementing a counter twice is faster than
-    removing the duplicate.
+    ``scopes`` are queries with one column, a revision scope: a document identifier,
+    ``DEFINITIONS_SCOPE`` or ``NODES_SCOPE``. Set ``distinct`` to False if there are few duplicates,
+    because incrementing a scope twice is faster than removing the duplicate.
     """
     touched = _union_all(scopes).subquery("touched")
     rows = select(touched.c.scope).where(touched.c.scope.is_not(None))
@@ -182,10 +188,11 @@ def _union_all(queries: Sequence[Select[Any]]) -> Select[Any] | CompoundSelect[A
 
 
 def compile_write_and_count(written: CTE, kind: str, *ctes: CTE) -> CompiledStatement:
-    """Compile a SQL statement that runs CTEs and counts the written entities.
+    """Compile a SQL statement that counts the entities written by a CTE, and runs other CTEs.
 
-    ``written`` is the CTE that writes the entities, and ``kind`` their type; ``ctes`` are the other
-    CTEs to run. Each row is (kind, operation, changed), where ``changed`` is a number of entities.
+    ``written`` is the CTE that writes entities of the class ``kind``, such as "CFItem"; ``ctes``
+    are the others, for example those of ``build_log_ctes``. Each row is (kind, operation, changed),
+    where ``changed`` is a number of entities.
     """
     columns = (literal(kind).label("kind"), written.c.operation, func.count().label("changed"))
     return CompiledStatement(select(*columns).group_by(written.c.operation).add_cte(*ctes))
@@ -194,25 +201,26 @@ def compile_write_and_count(written: CTE, kind: str, *ctes: CTE) -> CompiledStat
 def compile_logged_write(
     written: CTE, resource: ResourceType, document: ColumnElement[Any] | None
 ) -> CompiledStatement:
-    """Compile a SQL statement that runs a write, logs it and counts the written entities.
+    """Compile a SQL statement that runs a CTE, logs what it wrote and counts the entities.
 
-    ``written`` is the CTE that writes the entities. ``document`` is the SQL for the identifier of
-    their document, or None for definitions. Each row is (kind, operation, changed), where
-    ``changed`` is a number of entities.
+    ``written`` is a CTE as in ``build_write_cte``, which writes entities of the type ``resource``.
+    ``document`` is the SQL for the identifier of their document, or None for definitions. Each row
+    is (kind, operation, changed), where ``changed`` is a number of entities.
     """
     ctes = build_log_ctes(EntityWrite(written, resource, document))
     return compile_write_and_count(written, resource.name, *ctes)
 
 
 def build_has_rows_condition(cte: CTE) -> ColumnElement[bool]:
-    """Build the SQL condition that a CTE returned at least one row."""
+    """Build the SQL condition that the CTE object ``cte`` returned at least one row."""
     return exists(literal_column("1")).select_from(cte)
 
 
 def build_wait_condition(*ctes: CTE) -> ColumnElement[bool]:
-    """Build a condition that is always true, but delays its query until ``ctes`` have finished.
+    """Build a SQL condition that makes a query run only after the CTEs ``ctes`` have finished.
 
-    ``ctes`` are data-modifying CTEs, which Postgres would otherwise run in any order.
+    ``ctes`` are CTEs that write, which Postgres would otherwise run in any order. The condition is
+    always true, but evaluating it requires the results of all of them.
     """
     # Postgres runs data-modifying CTEs in no fixed order, but completes a CTE before it counts the
     # rows of the CTE. The planner does not know that a count is never negative.

@@ -39,9 +39,10 @@ class StoredEntity(NamedTuple):
 
 
 class DerivedValueReplacer:
-    """Restores stored values in place of those that a spreadsheet reader derived.
+    """Replaces values that the reader of a spreadsheet derived with the stored values.
 
-    These are the modification timestamps of entities and the sequence numbers of associations.
+    A spreadsheet has no modification timestamps of entities and no sequence numbers of
+    associations, so its reader derives them from the time of the file and the order of the rows.
     """
 
     def __init__(self, package: PreparedPackage) -> None:
@@ -54,9 +55,9 @@ class DerivedValueReplacer:
     async def load(
         cls, connection: Connection, package: PreparedPackage
     ) -> DerivedValueReplacer | None:
-        """Return a ``DerivedValueReplacer`` that has read the stored entities of a package.
+        """Read the stored entities whose values a spreadsheet lacks, and return the replacer.
 
-        Returns None if the package has no derived timestamps or sequence numbers.
+        Returns None if the reader of ``package`` derived no timestamps and no sequence numbers.
         """
         if not (package.derived.times or package.derived.order):
             return None
@@ -83,10 +84,11 @@ class DerivedValueReplacer:
         return int(bytes(number)) if number else None
 
     def restore_stored_values(self, row: EntityRow) -> EntityRow:
-        """Return the row of an entity with the stored values in place of the derived ones.
+        """Return an entity's row with its stored sequence number and modification timestamp.
 
-        The stored sequence number is used as long as the order of the siblings is unchanged, and
-        the stored modification timestamp if no other value of the entity has changed.
+        An association keeps its stored sequence number if the new order of its siblings allows it.
+        The stored timestamp is used if no other field of the entity has changed. Values that the
+        file itself contained are not replaced.
         """
         number = self._numbers.get(row.identifier) if row.kind == ASSOCIATIONS.name else None
         is_time_derived = (row.kind, row.identifier) in self._times
@@ -111,9 +113,10 @@ def _omit_fields(fields: dict[str, msgspec.Raw], names: Iterable[str]) -> dict[s
 
 @cache
 def compile_stored_entities_query(resource: ResourceType) -> CompiledStatement:
-    """Compile the query for (identifier, body, last_change_date_time) of some entities.
+    """Compile the query for the stored entities of a type by identifier, live or soft-deleted.
 
-    The parameter ``identifiers`` lists them. Deleted entities are included.
+    The SQL parameter ``identifiers`` is an array. Each row is (identifier, body,
+    last_change_date_time), with the JSON body as a string.
     """
     table = tables.get_table(resource)
     columns = (table.c.identifier, cast(table.c.body, Text), table.c.last_change_date_time)

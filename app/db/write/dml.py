@@ -66,7 +66,7 @@ class DefinitionReference:
 
     @property
     def definitions_table(self) -> Table:
-        """The table of the definitions to which the links in ``field`` refer."""
+        """The table of the definitions to which this field links, such as ``subjects``."""
         return tables.get_table(self.resource)
 
 
@@ -107,11 +107,11 @@ def build_upsert(
 
 
 def build_update_if_changed(source: FromClause, table: Table, *columns: str) -> Update:
-    """Build a SQL statement that updates the rows of ``table`` that differ from ``source``.
+    """Build an UPDATE of the rows of ``table`` that differ from the row in ``source``.
 
-    ``source`` is a table or CTE. ``columns`` are the columns to write besides ``body``. For a
-    single row that probably exists, this statement and that of ``build_insert_if_missing`` are
-    faster than that of ``build_upsert``.
+    Rows are matched by identifier. ``source`` is a table or CTE; ``columns`` are the columns to
+    write besides ``body``. For a single row that probably exists, running this and then
+    ``build_insert_if_missing`` is faster than ``build_upsert``.
     """
     # ON CONFLICT would first build a new row with all its generated columns.
     values, is_changed = _build_update_clauses(table, source.c, *columns)
@@ -120,10 +120,10 @@ def build_update_if_changed(source: FromClause, table: Table, *columns: str) -> 
 
 
 def build_insert_if_missing(source: FromClause, table: Table, *columns: str) -> Insert:
-    """Build a SQL statement that inserts those rows of ``source`` that ``table`` lacks.
+    """Build an INSERT for the rows of ``source`` whose identifier ``table`` does not have.
 
-    ``source`` is a table or CTE. ``columns`` are the columns to write besides ``body``. The
-    statement raises ``UniqueViolationError`` if another transaction inserted the identifier first.
+    ``source`` is a table or CTE. ``columns`` are the columns to write besides ``body``. Running it
+    raises ``UniqueViolationError`` if another transaction has inserted an identifier meanwhile.
     """
     inserted = ("body", *columns)
     existing = table.alias("existing")
@@ -135,7 +135,12 @@ def build_insert_if_missing(source: FromClause, table: Table, *columns: str) -> 
 def _build_update_clauses(
     table: Table, source: Any, *columns: str
 ) -> tuple[dict[str, ColumnElement[Any]], ColumnElement[bool]]:
-    """Return the SET values of an UPDATE from ``source``, and a WHERE that skips equal rows."""
+    """Return the SET values of an UPDATE, and the condition that a stored row differs.
+
+    The values are ``source``'s ``body`` and ``columns`` by name, and NULL for ``deleted_at``. Rows
+    differ if the body or the document differs or the row is soft-deleted; another ordinal alone is
+    not a difference.
+    """
     values: dict[str, ColumnElement[Any]] = {name: source[name] for name in ("body", *columns)}
     differences = [build_body_changed_condition(table, values["body"])]
     # Another ordinal is no change of the entity, and the time of the change is also in the body.
@@ -149,10 +154,10 @@ def _build_update_clauses(
 
 
 def build_body_changed_condition(table: Table, body: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Build the SQL condition that a JSON body differs from the body stored in ``table``.
+    """Build the SQL condition that ``body``, a JSON expression, differs from that in ``table``.
 
-    For definitions, a missing required field counts as its default, because responses add these
-    defaults to definitions created from a link, and a client may send such a response back.
+    Responses add defaults for required fields to a definition that was created from a link. A
+    client may send them back, so a definition that differs only in these defaults counts as equal.
     """
     differs = cast(table.c.body, Text) != cast(body, Text)
     resource = next((each for each in DEFINITIONS if each.table == table.name), None)
@@ -169,10 +174,11 @@ def build_body_changed_condition(table: Table, body: ColumnElement[Any]) -> Colu
 
 
 def build_links_query(source: FromClause, reference: DefinitionReference) -> Select[Any]:
-    """Build the query for the links in one field of the JSON bodies in ``source``.
+    """Build the query for the links to definitions in one field of the entities in ``source``.
 
-    ``reference`` describes the field. Each row is (owner, link). ``owner`` is the identifier of the
-    entity that contains the link.
+    ``source`` is a table or CTE with ``body`` and ``keywords``; ``reference`` is the field. Each
+    row is (owner, link): the entity's identifier, and the link as JSON, such as ``{"title": …,
+    "identifier": …, "uri": …}``.
     """
     owner: ColumnElement[Any] = source.c.identifier.label("owner")
     value: ColumnElement[Any] = build_json_extract(source.c.body, reference.field)
@@ -185,11 +191,11 @@ def build_links_query(source: FromClause, reference: DefinitionReference) -> Sel
 
 
 def build_missing_definition_insert(source: FromClause, reference: DefinitionReference) -> Insert:
-    """Build a SQL statement that creates the missing definitions to which bodies link.
+    """Build an INSERT for the missing definitions to which the entities in ``source`` link.
 
-    The links are those in the field of ``reference`` in the bodies of ``source``. Soft-deleted
-    definitions are undeleted. Existing ones are neither changed nor locked, because all items of a
-    framework may have the same item type.
+    The links are those in the field of ``reference``. A soft-deleted definition is undeleted. A
+    live one is neither changed nor locked: a lock would make uploads wait for each other, because
+    all items may link to the same item type.
     """
     links = build_links_query(source, reference).subquery("linked")
     table = reference.definitions_table
@@ -214,7 +220,11 @@ def build_missing_definition_insert(source: FromClause, reference: DefinitionRef
 
 
 def build_link_insert(source: FromClause, reference: DefinitionReference, table: Table) -> Insert:
-    """Build a SQL statement that inserts the links in ``source`` that ``table`` does not have."""
+    """Build an INSERT into the link table ``table`` for new links of the entities in ``source``.
+
+    ``source`` is a table or CTE with ``body`` and ``keywords``; the links are those in the field of
+    ``reference``. Links that the table already has are skipped.
+    """
     links = build_links_query(source, reference).subquery("linked")
     pairs = select(links.c.owner, build_text_extract(links.c.link, "identifier")).distinct()
     columns = [column.name for column in table.c]
@@ -224,10 +234,10 @@ def build_link_insert(source: FromClause, reference: DefinitionReference, table:
 def build_stale_link_deletion(
     source: FromClause, reference: DefinitionReference, table: Table
 ) -> Delete:
-    """Build a SQL statement that deletes links which the bodies in ``source`` no longer contain.
+    """Build a DELETE for links that entities in ``source`` no longer have in one field.
 
-    They are the rows of the link table ``table`` that belong to one of these entities, but whose
-    definition the body does not name.
+    ``reference`` is the field, ``table`` its link table. A row of this table is deleted if its
+    entity is in ``source``, but the field of this entity has no link to the definition.
     """
     links = build_links_query(source, reference).subquery("linked")
     owner, target = table.c

@@ -17,7 +17,7 @@ class _DryRunRollback(Exception):
 async def write_transaction(
     connection: Connection, *, dry_run: bool, **options: Any
 ) -> AsyncIterator[None]:
-    """Return a context manager that runs its block in a transaction.
+    """Return a context manager that runs its block in a transaction; it yields nothing.
 
     With ``dry_run``, the transaction is rolled back at the end of the block. ``options`` are those
     of ``connection.transaction``, such as the isolation level.

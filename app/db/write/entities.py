@@ -54,8 +54,8 @@ async def put_item(
 ) -> None:
     """Create or replace an item. Raises ``UnprocessableContent`` if its document does not exist.
 
-    ``path_prefix`` is prepended to paths in reported problems. ``echoed`` describes values that the
-    client may have copied from a response; they are not stored.
+    ``path_prefix`` is prepended to the paths in reported problems. ``echoed`` describes values that
+    the client may have copied from a response, such as URLs of this server; they are not stored.
     """
     document = item.CFDocumentURI.identifier
     values = {"document_identifier": document}
@@ -74,8 +74,9 @@ async def put_item_type(
 ) -> None:
     """Create or replace an item type, which all frameworks share.
 
-    ``echoed`` describes values that the client may have copied from a response; they are not
-    stored. ``path_prefix`` is unused, but all functions that PUT an entity have these parameters.
+    ``echoed`` describes values that the client may have copied from a response, which are not
+    stored. ``path_prefix`` is not used; it is there because all ``put_…`` functions have the same
+    parameters.
     """
     await _run_put_statements(database, ITEM_TYPES, item_type, echoed)
 
@@ -88,10 +89,10 @@ async def put_association(
 ) -> None:
     """Create or replace an association.
 
-    ``path_prefix`` is prepended to paths in reported problems. Values that ``echoed`` describes are
-    not stored. Raises ``UnprocessableContent`` if the document does not exist, or if the origin or
-    destination is of type CASE and not a live item or document, and ``Conflict`` if another
-    association has the same origin, destination and type.
+    ``path_prefix`` is prepended to the paths in reported problems. ``echoed`` describes values that
+    the client may have copied from a response; they are not stored. Raises ``UnprocessableContent``
+    if the document, or an origin or destination of type CASE, does not exist, and ``Conflict`` if
+    another association has the same origin, destination and type.
     """
     document = association.CFDocumentURI and association.CFDocumentURI.identifier
     values = {"document_identifier": document}
@@ -131,10 +132,12 @@ async def delete_association(database: Database, identifier: str) -> None:
 async def _run_put_statements(
     database: Database, resource: ResourceType, entity: Entity, echoed: EchoedValues, **values: Any
 ) -> Record:
-    """Run the SQL statement of a PUT, and a slower one if linked definitions are missing.
+    """Run the SQL statements that PUT an entity, and return the checks of the last one.
 
-    Values that ``echoed`` describes are not stored; ``values`` are further parameters. Returns the
-    row of the last statement: the results of its checks, such as ``document_exists``.
+    Most entities need only the first statement; a slower one follows if it finds that definitions
+    or links have to be written. ``echoed`` describes copied values that are not stored; ``values``
+    are further SQL parameters. The returned row has the result of each check, such as
+    ``document_exists``.
     """
     if isinstance(entity, CFItem):
         row = make_item_row(entity)

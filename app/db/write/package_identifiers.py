@@ -22,7 +22,10 @@ No identifier ends in a slash, so the column stays unique."""
 
 
 def build_deleted_document_condition(packages: Any) -> ColumnElement[bool]:
-    """Build the SQL condition that the document of a row in ``packages`` is soft-deleted."""
+    """Build the SQL condition that the document of a row in ``packages`` is soft-deleted.
+
+    ``packages`` is the table of packages or an alias of it.
+    """
     documents = tables.documents.alias("deleted_documents")
     return build_exists(
         documents.c.identifier == packages.c.document_identifier,
@@ -37,13 +40,14 @@ CONFLICT_MESSAGE = (
 """Message for a package identifier that is taken: the identifier, and the document that has it."""
 
 
-def build_claim_conditions(
+def build_identifier_conflict_conditions(
     packages: Any, identifier: ColumnElement[Any], *, document: ColumnElement[Any]
 ) -> tuple[ColumnElement[bool], ...]:
-    """Build the SQL conditions on a row of ``packages`` that prevents the use of an identifier.
+    """Build the SQL conditions that another live package conflicts with a package identifier.
 
-    ``identifier`` is wanted for the package of ``document``. A package can be requested by the
-    identifier of its document too, so both are compared with those of other live packages.
+    ``packages`` is the table or an alias, ``identifier`` the one that the package of ``document``
+    is to have. A package can be requested by its own identifier or that of its document, so neither
+    of the two may be either identifier of another package.
     """
     return (
         or_(
@@ -58,10 +62,10 @@ def build_claim_conditions(
 def build_identifier_release_cte(
     *identifiers: ColumnElement[Any], new_owner: ColumnElement[Any]
 ) -> CTE:
-    """Build a CTE that makes package identifiers of soft-deleted documents available again.
+    """Build a CTE that frees package identifiers which soft-deleted documents still have.
 
-    The packages of these documents get other identifiers. ``new_owner`` is the document that will
-    use the identifiers; its own package is not changed.
+    The packages of these documents get an identifier with a suffix instead. ``new_owner`` is the
+    document that will use the identifiers; its own package is not changed.
     """
     table = tables.packages
     return (

@@ -59,10 +59,10 @@ OWNERS = {"document_identifier": DOCUMENTS, "item_identifier": ITEMS, "rubric_id
 async def purge(database: Database, before: datetime, *, dry_run: bool = False) -> Counter[str]:
     """Permanently delete entities that were soft-deleted before a time, to free space.
 
-    A document is purged with its items, rubrics and associations; an item or document is purged
-    with the associations that start or end at it. A change logged before that time is deleted if
-    the change feed has a later change of the same entity. Returns the number of deleted rows by
-    kind. A dry run deletes nothing.
+    A document is deleted with its items, rubrics and associations, and an item with every
+    association that starts or ends at it. A change logged before that time is deleted if the change
+    feed has a later change of the same entity. Returns the number of deleted rows by kind, such as
+    "CFItem" or "changes". With ``dry_run``, nothing is deleted.
     """
 
     async def run_transaction(connection: Connection) -> Counter[str]:
@@ -79,7 +79,11 @@ async def purge(database: Database, before: datetime, *, dry_run: bool = False) 
 
 @cache
 def _build_purge_statements() -> list[CompiledStatement]:
-    """Return the SQL statements that purge deleted entities and old changes, children first."""
+    """Return the SQL statements that purge deleted entities and old changes, in execution order.
+
+    Rows are deleted before the rows to which their foreign keys refer. ``before`` is a parameter of
+    each statement that compares times. Those that count return rows (kind, changed).
+    """
     # Without statistics, the planner would scan whole tables for the identifiers in ``PURGED``.
     analyze = CompiledStatement(text(f"ANALYZE {PURGED.name}"))
     entities = [_compile_purged_entity_insert(resource) for resource in (DOCUMENTS, ITEMS, RUBRICS)]
@@ -89,9 +93,9 @@ def _build_purge_statements() -> list[CompiledStatement]:
     return [
         *(statement for each in lists for statement in (each, analyze)),
         _compile_association_deletion(),
-        *(_compile_owned_row_deletion(table) for table in (*link_tables, tables.rubric_criteria)),
+        *(_compile_child_row_deletion(table) for table in (*link_tables, tables.rubric_criteria)),
         *(_compile_entity_deletion(resource) for resource in (RUBRICS, ITEMS)),
-        _compile_owned_row_deletion(tables.packages),
+        _compile_child_row_deletion(tables.packages),
         _compile_entity_deletion(DOCUMENTS),
         _compile_item_recount(),
         _compile_superseded_change_deletion(),
@@ -99,7 +103,11 @@ def _build_purge_statements() -> list[CompiledStatement]:
 
 
 def _compile_purged_entity_insert(resource: ResourceType) -> CompiledStatement:
-    """Compile a SQL statement that adds the entities of one type to the table ``PURGED``."""
+    """Compile the INSERT that lists entities of one type in the temporary table ``PURGED``.
+
+    These are the entities that were soft-deleted before the parameter ``before``, and all items or
+    rubrics of documents that the table lists already.
+    """
     table = tables.get_table(resource)
     conditions: list[ColumnElement[bool]] = [table.c.deleted_at < BEFORE]
     if resource is not DOCUMENTS:
@@ -137,8 +145,11 @@ def _build_purged_row_deletion(table: Table, column: str, resource: ResourceType
     return delete(table).where(table.c[column].in_(_build_purged_query(resource)))
 
 
-def _compile_owned_row_deletion(table: Table) -> CompiledStatement:
-    """Compile a SQL statement that deletes the rows of ``table`` that belong to purged entities."""
+def _compile_child_row_deletion(table: Table) -> CompiledStatement:
+    """Compile the DELETE for the rows of ``table`` that belong to entities listed in ``PURGED``.
+
+    ``table`` has a column of ``OWNERS``, such as ``document_identifier``, which names the entity.
+    """
     column, owner = next((name, owner) for name, owner in OWNERS.items() if name in table.c)
     return CompiledStatement(_build_purged_row_deletion(table, column, owner))
 
@@ -183,7 +194,11 @@ def _compile_item_recount() -> CompiledStatement:
 
 
 def _compile_superseded_change_deletion() -> CompiledStatement:
-    """Compile a SQL statement that deletes changes before ``BEFORE`` that later ones supersede."""
+    """Compile a SQL statement that deletes old changes of which the feed has a later one.
+
+    A row of ``changes`` is deleted if it was logged before the parameter ``before``, and a later
+    row is about the same entity. The result is (kind, changed): "changes" and the number of rows.
+    """
     table = tables.changes
     # Scans of the whole table, because an index for this would slow every write down. Only entities
     # that were not only created are sorted: 2.3 million changes of 45,000 such entities then take

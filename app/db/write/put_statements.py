@@ -42,11 +42,11 @@ from . import change_log, dml, package_identifiers
 
 
 class LinkStrategy(NamedTuple):
-    """Whether a PUT statement writes the links of an entity to definitions, or only checks them.
+    """Whether a PUT statement writes the links of an entity to definitions or only checks them.
 
-    The statement that only checks links is faster. It writes the entity if all definitions that it
-    links to exist and no stored link has to be deleted, which is nearly always true. If it writes
-    nothing, the caller runs the slower statement, which also writes definitions and links.
+    The statement that only checks is faster. It writes the entity if all linked definitions exist
+    and no stored link has to be deleted, which is nearly always so. Otherwise it writes nothing,
+    and the caller runs the slower statement, which also creates definitions and writes links.
     """
 
     fields: frozenset[str]
@@ -82,9 +82,11 @@ def choose_link_strategies(resource: ResourceType, fields: frozenset[str]) -> li
 def _build_links_resolved_condition(
     resource: ResourceType, body: ColumnElement[Any], strategy: LinkStrategy
 ) -> ColumnElement[bool]:
-    """Build the SQL condition that the links of an entity are stored already.
+    """Build the SQL condition that a PUT need not write any links or definitions.
 
-    It is always true if the strategy writes links.
+    ``body`` is the JSON of the entity. The condition requires that every linked definition is live,
+    and that no link is stored in a list field that the entity lacks. If ``strategy`` writes links,
+    the condition is always true.
     """
     conditions: list[ColumnElement[bool]] = [true()]
     for reference in dml.REFERENCES[resource.name] if strategy.is_link_check_only else ():
@@ -170,10 +172,11 @@ def _build_link_write_ctes(
     source: FromClause,
     written: CTE,
 ) -> tuple[list[CTE], list[CTE]]:
-    """Return the CTEs that insert links into link tables, and the CTEs that delete old links.
+    """Return the CTEs that insert links of an entity, and the CTEs that delete old ones.
 
-    ``references`` are the link fields of the class, ``present`` the fields that the entity has.
-    ``source`` is the CTE with the entity, ``written`` the CTE that writes it.
+    ``references`` are all link fields of the entity's class, ``present`` those that the entity
+    contains. ``source`` is the CTE that selects the entity, ``written`` the one that writes it.
+    Fields with a single link are skipped, because it is stored in the entity's own row.
     """
     # Links are compared only if the row was written, because another transaction may have changed
     # the links of an unchanged row in the meantime.
@@ -213,15 +216,16 @@ def _compile_item_type_put(strategy: LinkStrategy) -> CompiledStatement:
 def _compile_document_put(strategy: LinkStrategy) -> CompiledStatement:
     """Compile a SQL statement that writes a document and its package.
 
-    It writes nothing if another live document or its package has one of the two identifiers.
-    ``strategy`` determines how links are written.
+    It writes nothing if another live document or its package uses the identifier of the document or
+    of the package; the column ``claimed_by`` then names that document. ``strategy`` says whether
+    links are written or only checked.
     """
     package = bindparam("package", type_=Text)
     row = _build_parameters_cte(package)
     identifier = build_text_extract(row.c.body, "identifier")
     claimed_by = _build_min_query(
         tables.packages.c.document_identifier,
-        *package_identifiers.build_claim_conditions(
+        *package_identifiers.build_identifier_conflict_conditions(
             tables.packages, row.c.package, document=identifier
         ),
     )
@@ -272,9 +276,9 @@ def _compile_item_put(strategy: LinkStrategy) -> CompiledStatement:
 def _compile_association_put(strategy: LinkStrategy) -> CompiledStatement:
     """Compile a SQL statement that writes an association if its nodes and its document exist.
 
-    It writes nothing if another association has the same origin, destination and type. An
-    association without a document gets the document of its origin, or else of its destination.
-    ``strategy`` determines how links are written.
+    It writes nothing if another association has the same origin, destination and type. Without a
+    document, the association gets that of its origin, or else of its destination. ``strategy`` says
+    whether links are written or only checked. The row has the result of each check.
     """
     row = _build_parameters_cte(DOCUMENT)
     associations, ends = tables.associations, tuple(NODE_COLUMNS)
@@ -332,8 +336,8 @@ def _build_node_document_id(node: ColumnElement[Any]) -> ColumnElement[Any]:
 def _build_valid_node_condition(body: ColumnElement[Any], end: str) -> ColumnElement[bool]:
     """Build the SQL condition that the origin or destination of an association is valid.
 
-    ``body`` is the JSON of the association; ``end`` is the field of the node, such as
-    originNodeURI. A node is valid if its ``targetType`` is not CASE, if it is a live item or
+    ``body`` is the JSON of the association; ``end`` is the field, "originNodeURI" or
+    "destinationNodeURI". A node is valid if its ``targetType`` is not CASE, if it is a live item or
     document, or if the stored association already refers to it.
     """
     identifier = build_text_extract(body, end, "identifier")

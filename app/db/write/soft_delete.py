@@ -73,8 +73,9 @@ async def undelete_entity(
 ) -> UndeleteResult:
     """Undelete an item, or a document with the items and rubrics that were deleted with it.
 
-    Raises ``NotFound`` if no deleted entity has this identifier. Raises ``Conflict`` if an item's
-    document is deleted, or if a document's identifier is now that of another document's package.
+    Raises ``NotFound`` if no deleted entity has this identifier. Raises ``Conflict`` if the
+    document of an item is deleted, or if the package of another document has taken the document's
+    identifier.
     """
     state = await database.fetch_one(_compile_deletion_state_query(resource), identifier=identifier)
     if state is None or not state["deleted"]:
@@ -204,7 +205,11 @@ def _build_undelete_statements(resource: ResourceType) -> list[CompiledStatement
 
 @cache
 def _compile_identifier_owner_query() -> CompiledStatement:
-    """Compile the query for the live document whose package has the identifier of a deleted one."""
+    """Compile the query for another document whose package has a document's identifier.
+
+    The parameter ``identifier`` is that of the soft-deleted document to restore. Returns the
+    identifier of the other document, which is live, or no row if the identifier is free.
+    """
     table = tables.packages
     is_live = ~package_identifiers.build_deleted_document_condition(table)
     is_other = table.c.document_identifier != IDENTIFIER
@@ -213,15 +218,17 @@ def _compile_identifier_owner_query() -> CompiledStatement:
 
 
 def _compile_package_identifier_restoration() -> CompiledStatement:
-    """Compile a SQL statement that restores the package identifier of an undeleted document.
+    """Compile the UPDATE that restores the package identifier of an undeleted document.
 
-    The identifier is that in its CFPackageURI. Nothing changes if another live document or package
-    has it now.
+    The package gets the identifier in the document's ``CFPackageURI``, or that of the document if
+    it has no such field. Does nothing if another live document or its package uses this identifier.
     """
     packages, others = tables.packages, tables.packages.alias("others")
     wanted = _build_package_identifier_expression()
     is_taken = build_exists(
-        *package_identifiers.build_claim_conditions(others, wanted, document=IDENTIFIER)
+        *package_identifiers.build_identifier_conflict_conditions(
+            others, wanted, document=IDENTIFIER
+        )
     )
     released = package_identifiers.build_identifier_release_cte(wanted, new_owner=IDENTIFIER)
     restored = (
@@ -234,10 +241,11 @@ def _compile_package_identifier_restoration() -> CompiledStatement:
 
 
 def _compile_package_identifier_replacement() -> CompiledStatement:
-    """Compile a SQL statement that replaces a package identifier that could not be restored.
+    """Compile the UPDATE for an undeleted document whose package identifier is taken.
 
-    The package gets the identifier of its document, and CFPackageURI is removed from the document,
-    because this link would refer to the other package that has the identifier now.
+    Another live document uses the identifier now. So the package gets the identifier of its own
+    document, and the field ``CFPackageURI``, which would link to the other package, is removed from
+    the document's body. Does nothing if the identifier was restored.
     """
     documents, packages = tables.documents, tables.packages
     body = cast(documents.c.body, Text)
@@ -265,7 +273,11 @@ def _compile_package_identifier_replacement() -> CompiledStatement:
 
 
 def _build_package_identifier_expression() -> ColumnElement[str]:
-    """Build the SQL for the package identifier in CFPackageURI, or else that of the document."""
+    """Build a scalar subquery for the identifier that a document's package should have.
+
+    It is the identifier in the document's ``CFPackageURI``, or the document's own identifier if it
+    has no such field. The SQL parameter ``identifier`` is that of the document.
+    """
     row = tables.documents.alias("named")
     named = func.coalesce(build_text_extract(row.c.body, "CFPackageURI", "identifier"), IDENTIFIER)
     return select(named).where(row.c.identifier == IDENTIFIER).scalar_subquery()
@@ -288,7 +300,9 @@ def _compile_lost_identifier_query() -> CompiledStatement:
         "its document, %s, instead"
     )
     reason = func.format(literal(message), wanted, others.c.document_identifier, IDENTIFIER)
-    claims = package_identifiers.build_claim_conditions(others, wanted, document=IDENTIFIER)
+    claims = package_identifiers.build_identifier_conflict_conditions(
+        others, wanted, document=IDENTIFIER
+    )
     return CompiledStatement(
         select(reason.label("reason"))
         .join_from(packages, others, and_(*claims))
@@ -335,7 +349,11 @@ def _build_hidden_associations_query(resource: ResourceType) -> Select[Any]:
 def _compile_deleted_at_update(
     resource: ResourceType, deleted_at: Any, *where: ColumnElement[bool]
 ) -> CompiledStatement:
-    """Compile a SQL statement that soft-deletes or undeletes entities, and logs these changes."""
+    """Compile a SQL statement that sets ``deleted_at`` of entities and logs these changes.
+
+    ``where`` selects the rows. With ``deleted_at`` None, the entities are undeleted, otherwise
+    soft-deleted. Each row is (kind, operation, changed), where ``changed`` is a number of entities.
+    """
     table = tables.get_table(resource)
     operation = tables.REVIVE if deleted_at is None else tables.DELETE
     columns = (

@@ -41,9 +41,10 @@ DEFAULT_TYPE_FIELD = f'"CFItemType":"{UNKNOWN_ITEM_TYPE}"'
 
 
 class StoredFormConverter:
-    """Converts uploaded entities to the form in which they are stored.
+    """Converts uploaded entities to the JSON to store, so that unchanged ones compare equal.
 
-    It removes values that a client copied from a response; ``echoed`` says which may occur.
+    It replaces or removes values that this server added to an earlier response and the client sent
+    back, such as URLs or empty lists. ``echoed`` says which of these values the upload may contain.
     """
 
     def __init__(self, echoed: EchoedValues = NO_ECHOED_VALUES) -> None:
@@ -59,10 +60,10 @@ class StoredFormConverter:
     async def load(
         cls, connection: Connection, rows: Iterable[EntityRow], echoed: EchoedValues
     ) -> StoredFormConverter:
-        """Return a converter that has read the stored bodies and URIs needed to convert ``rows``.
+        """Return a ``StoredFormConverter`` with the stored bodies and URIs that ``rows`` require.
 
-        It reads nothing unless the rows may contain URLs of this server, or default item types,
-        that were copied from a response (``echoed``).
+        ``echoed`` says which values of an earlier response the rows may contain. The database is
+        read only if these can be URLs of this server, or the default item type ``"unknown"``.
         """
         converter = cls(echoed)
         if echoed.server_urls:
@@ -73,9 +74,10 @@ class StoredFormConverter:
         return converter
 
     def to_stored_row(self, row: EntityRow) -> EntityRow:
-        """Return an entity's row in stored form, without the values that only responses contain.
+        """Return the row with the JSON body to store, without values that only responses contain.
 
-        ``derived_values`` then replaces values that a spreadsheet reader derived.
+        If ``self.derived_values`` is set, it then restores stored values that a spreadsheet cannot
+        contain, such as timestamps.
         """
         if row.kind == DOCUMENTS.name:
             row = add_container_link(row, self.package_link)
@@ -102,9 +104,10 @@ class StoredFormConverter:
         return SubmittedBody(RESOURCES_BY_NAME[row.kind], row.body, stored, self.echoed)
 
     def _resolve_target_uri(self, target: Target) -> str | None:
-        """Return the URI of a linked entity, as sent in the package or as stored, or None.
+        """Return the URI of a linked entity, as sent in the package or else as stored.
 
-        ``target`` is its (collection, identifier), such as ("CFItems", "5f…").
+        ``target`` is a pair (collection, identifier), such as ("CFItems", "5f…"). Returns None if
+        the entity is in neither.
         """
         collection, identifier = target
         if uri := self._sent_uris.get(target):
@@ -114,7 +117,7 @@ class StoredFormConverter:
         return str(json.loads(stored)["uri"]) if stored else self._uris.get(target)
 
     async def _load(self, connection: Connection, rows: Iterable[EntityRow]) -> None:
-        sent, linked = await to_thread.run_sync(self._collect_targets, rows)
+        sent, linked = await to_thread.run_sync(self._collect_identifiers, rows)
         for resource, names in sent.items():
             query = compile_stored_entities_query(resource)
             for identifier, body, _ in await query.fetch_all(connection, identifiers=names):
@@ -124,13 +127,13 @@ class StoredFormConverter:
             for identifier, uri in await query.fetch_all(connection, identifiers=names):
                 self._uris[resource.collection, identifier] = uri
 
-    def _collect_targets(
+    def _collect_identifiers(
         self, rows: Iterable[EntityRow]
     ) -> tuple[IdentifiersByResource, IdentifiersByResource]:
-        """Return the entities of a package, and the other entities on this server they link to.
+        """Return the identifiers of a package's entities, and those of other entities they link to.
 
-        Both are identifiers by resource type. The rows are iterated only once, because each
-        iteration parses them.
+        Each is a mapping of resource type to list of identifiers; the second has only links that
+        are URLs of this server. The rows are iterated once, because each iteration parses them.
         """
         sent = defaultdict[ResourceType, list[str]](list)
         targets: set[Target] = set()

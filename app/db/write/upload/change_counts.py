@@ -37,9 +37,9 @@ def compute_change_counts(
 ) -> ChangeCounts:
     """Return the ``ChangeCounts`` of a package write.
 
-    ``changes`` counts changed entities by (kind, operation). ``definition_changes`` counts only
-    changes to definitions in CFDefinitions, because links can create others. ``sent_counts`` counts
-    the entities of the package by kind.
+    ``changes`` counts all changed entities by (kind, operation). ``definition_changes`` counts only
+    definitions that the package contains in CFDefinitions, because links create others.
+    ``sent_counts`` counts the entities of the package by kind, such as "CFItem".
     """
     created = updated = deleted = 0
     for resource, counter in (

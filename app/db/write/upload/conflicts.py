@@ -32,9 +32,9 @@ LIST_ORDER = ("CFItems", "CFAssociations", "CFRubrics", CRITERION, LEVEL)
 
 
 def convert_conflicts_to_problems(conflicts: list[Any]) -> list[Problem]:
-    """Convert the rows of ``compile_conflict_query`` to problems for the 409 response.
+    """Convert rows of ``compile_conflict_query`` to ``Problem`` objects for the 409 response.
 
-    The problems are sorted in package order.
+    The problems are in the order of the entities in the package: items, associations, then rubrics.
     """
     ordered = sorted(conflicts, key=lambda row: _get_position(row["path"]))
     return [Problem(path=row["path"], message=row["message"]) for row in ordered]
@@ -50,9 +50,9 @@ def _get_position(path: str) -> tuple[int, int]:
 def compile_conflict_query() -> CompiledStatement:
     """Compile the query for conflicts between the staged package and other documents.
 
-    A conflict is an entity or package identifier that already belongs to another document, or an
-    association with the same origin, destination and type as an association of another document.
-    Each row is (path, message).
+    An entity or the package identifier may already belong to another document, or an association
+    may have the same origin, destination and type as that of another document. Each row is (path,
+    message); ``path`` is the place in the package, such as "CFItems[3]".
     """
     queries = (
         _build_entity_conflict_query(ITEMS),
@@ -64,10 +64,10 @@ def compile_conflict_query() -> CompiledStatement:
 
 @cache
 def compile_new_package_conflict_query() -> CompiledStatement:
-    """Compile the query for the conflicts that inserting a new package does not detect.
+    """Compile the query for rubrics and a package identifier that belong to other documents.
 
-    It finds rubrics and package identifiers that belong to another document, but no items or
-    associations, whose insertion raises a unique violation. Each row is (path, message).
+    It is for packages that are inserted without a comparison. Items and associations are left out,
+    because inserting an existing one fails with a unique violation. Each row is (path, message).
     """
     return CompiledStatement(union_all(*_build_rubric_and_package_queries()))
 
@@ -106,7 +106,11 @@ def _build_entity_conflict_query(resource: ResourceType) -> Select[Any]:
 
 
 def _build_rubric_part_conflict_query(kind: str, table: Table) -> Select[Any]:
-    """Build the query for staged criteria or levels that belong to another document's rubric."""
+    """Build the query for staged criteria or levels that exist in another document's rubric.
+
+    ``kind`` is ``CRITERION`` or ``LEVEL``, and ``table`` its table. Each row is (path, message),
+    such as ``CFRubricCriterion[3]`` and "CFRubricCriterion X belongs to rubric Y of document Z".
+    """
     rubrics, criteria = tables.rubrics, tables.rubric_criteria
     rows = _build_conflict_query(
         _build_list_path(kind),
@@ -154,4 +158,8 @@ def _build_package_identifier_conflict_query() -> Select[Any]:
         package_identifiers.CONFLICT_MESSAGE,
         identifier,
         table.c.document_identifier,
-    ).where(*package_identifiers.build_claim_conditions(table, identifier, document=DOCUMENT))
+    ).where(
+        *package_identifiers.build_identifier_conflict_conditions(
+            table, identifier, document=DOCUMENT
+        )
+    )

@@ -48,20 +48,21 @@ COPIED_COLUMNS = ("ordinal", "body", "last_change_date_time", "document_identifi
 
 
 class NewPackageConflictError(Exception):
-    """Raised if a package that was assumed to be new conflicts with another document.
+    """Raised if an entity of a package that was assumed to be new belongs to another document.
 
-    The caller then stages the package, which is slower but finds all conflicts.
+    The caller then copies the package to the staging table, which is slower but finds all
+    conflicts.
     """
 
 
 async def insert_new_package(
     upload: UploadTransaction, package: PreparedPackage, converter: StoredFormConverter
 ) -> Counter[str]:
-    """Insert a package whose document does not exist yet; return numbers of entities by kind.
+    """Insert a package whose document does not exist; return the number of entities by kind.
 
-    ``upload`` is the transaction to write in. ``converter`` converts the entities to their stored
-    form. Raises ``NewPackageConflictError`` or ``asyncpg.UniqueViolationError`` if an entity of the
-    package already exists.
+    ``upload`` is the transaction to write in. ``converter`` converts the entities to the form in
+    which they are stored. Raises ``NewPackageConflictError`` or ``asyncpg.UniqueViolationError`` if
+    an entity of the package already exists.
     """
     stager, keyword_rows = RowStager(package, converter), list[StagedRow]()
     await create_staging_table(upload.connection)
@@ -88,7 +89,11 @@ async def insert_new_package(
 async def _iter_copy_records(
     stager: RowStager, resource: ResourceType, document: str, keyword_rows: list[StagedRow]
 ) -> AsyncIterator[tuple[Any, ...]]:
-    """Yield COPY tuples of one resource type; append rows with keywords to ``keyword_rows``."""
+    """Yield a tuple of ``COPIED_COLUMNS`` for each entity of one type that ``stager`` reads.
+
+    ``document`` is the value of the column ``document_identifier``. Rows with concept keywords are
+    also appended to ``keyword_rows``, without their body, because a body has only the last keyword.
+    """
     # The stored body contains only the last keyword.
     async for row in stager.iter_rows((resource.name,)):
         if row.keywords is not None:
@@ -103,10 +108,11 @@ async def _iter_async(rows: list[StagedRow]) -> AsyncIterator[StagedRow]:
 
 @cache
 def _build_statements_after_copy(fields: frozenset[str]) -> NamedStatements:
-    """Return the SQL statements that follow the COPY of a new package's items and associations.
+    """Return the SQL statements to run when items and associations of a new package are copied.
 
-    They write linked definitions, links and rubrics, and log the changes. ``fields`` are the names
-    of the fields that contain links to definitions.
+    They create missing definitions, insert links, log the created entities and write the staged
+    rubrics. ``fields`` are the names of link fields that occur in the package, such as
+    "subjectURI". Each element is a pair (stage, statement).
     """
     statements: NamedStatements = []
     for resource in LARGE_RESOURCES:
@@ -123,11 +129,11 @@ def _build_statements_after_copy(fields: frozenset[str]) -> NamedStatements:
 
 
 def _build_link_source_cte(resource: ResourceType, reference: dml.DefinitionReference) -> CTE:
-    """Build a CTE of those entities of a new document that may link to missing definitions.
+    """Build the CTE of a new document's entities from which links in one field are read.
 
-    ``reference`` is the field with the links. If a foreign key stores the link, these are the
-    entities whose definition is missing. For keywords they are the staged rows, for other lists all
-    entities of the document.
+    ``reference`` is the link field. For a single link, which a foreign key stores, the CTE has only
+    entities whose definition does not exist. For concept keywords, it has the staged rows that have
+    keywords; for any other list of links, it has all entities of the type.
     """
     if reference.keeps_old_links:
         keyword_rows = select(STAGED.c.identifier, STAGED.c.body, STAGED.c.keywords)

@@ -231,9 +231,11 @@ def _compile_document_state_query() -> CompiledStatement:
 
 @cache
 def _compile_matched_item_counts_query() -> CompiledStatement:
-    """Compile the query for the number of live items that spreadsheet rows matched.
+    """Compile the query for how many stored items the rows of a spreadsheet matched.
 
-    Its row is (matched, changed), where ``changed`` counts matched items whose statement changes.
+    The parameter ``derived_items`` lists the identifiers that were made from codes or statements.
+    The row is (matched, changed): the live items with such an identifier, and those of them whose
+    ``fullStatement`` changes.
     """
     table = tables.items
     derived = bindparam("derived_items", type_=ARRAY(Text))

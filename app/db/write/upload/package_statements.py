@@ -55,11 +55,11 @@ UPDATED: ColumnElement[str] = literal(tables.UPDATE).label("operation")
 
 @cache
 def build_upload_statements(summary: StagingSummary) -> NamedStatements:
-    """Return an upload's SQL statements in execution order, with names for progress reports.
+    """Return the SQL statements of an upload as pairs (stage, statement), in execution order.
 
-    ``summary`` describes the staged rows. Each element is (name of the stage, such as "items", SQL
-    statement). Deletions come first, because a new association may have the origin, destination and
-    type of a deleted association.
+    The stage is a name for progress reports, such as "items". ``summary`` describes the staged
+    rows. Deletions come before insertions, because a new association may have the origin,
+    destination and type of a deleted one.
     """
     upsert = partial(_compile_upserts, summary)
     deletions = [
@@ -82,10 +82,11 @@ def build_upload_statements(summary: StagingSummary) -> NamedStatements:
 
 @cache
 def build_prerequisite_statements(summary: StagingSummary) -> NamedStatements:
-    """Return an upload's SQL statements for definitions, document and package, in that order.
+    """Return the SQL statements that write definitions, document and package, in that order.
 
-    ``summary`` describes the staged package. These statements run first, because items,
-    associations and rubrics refer to the definitions and the document.
+    Each element is a pair (stage, statement), as in ``build_upload_statements``. These statements
+    run first, because items, associations and rubrics refer to the definitions and the document.
+    ``summary`` describes the staged rows.
     """
     upsert = partial(_compile_upserts, summary)
     return [
@@ -102,10 +103,11 @@ def build_prerequisite_statements(summary: StagingSummary) -> NamedStatements:
 def _compile_upserts(
     summary: StagingSummary, resource: ResourceType, *columns: str
 ) -> list[CompiledStatement]:
-    """Compile the SQL statements that write the entities of one class from the staging table.
+    """Compile the SQL statements that write the staged entities of one class, such as CFItem.
 
-    They create missing linked definitions, write new and changed entities, then write the links.
-    ``columns`` are the columns to write besides the body and the time of the change.
+    In this order, they create missing definitions to which the entities link, insert or update new
+    and changed entities, delete old links and insert new ones. ``summary`` allows omitting
+    statements without effect. ``columns`` are written besides the body and the time of the change.
     """
     table, source = tables.get_table(resource), build_changed_rows_cte(resource.name)
     references = dml.REFERENCES.get(resource.name, ())
@@ -133,9 +135,10 @@ def _compile_upserts(
 def compile_missing_definition_insert(
     source: FromClause, reference: dml.DefinitionReference
 ) -> CompiledStatement:
-    """Compile a SQL statement that creates missing definitions to which links refer.
+    """Compile a SQL statement that creates the missing definitions to which entities link.
 
-    ``source`` selects the entities with the links, and ``reference`` is the field with the links.
+    ``source`` is a table or CTE of entities as in the module ``dml``; ``reference`` is the link
+    field. The creations are logged. Each row is (kind, operation, changed).
     """
     insertion = dml.build_missing_definition_insert(source, reference)
     written = change_log.build_write_cte(reference.definitions_table, insertion)
@@ -145,10 +148,11 @@ def compile_missing_definition_insert(
 def compile_link_insert(
     source: FromClause, reference: dml.DefinitionReference, table: Table
 ) -> CompiledStatement:
-    """Compile a SQL statement that inserts links of the bodies in ``source`` into ``table``.
+    """Compile a SQL statement that inserts the links of entities into the link table ``table``.
 
-    The links are those in the field of ``reference``. If it inserts any, the statement also
-    increments the revision of the package, because a linked definition is part of the package.
+    ``source`` is a table or CTE of entities as in the module ``dml``; ``reference`` is the link
+    field. If a link is new, the statement also increments the revision of the package, because a
+    linked definition is part of the package. Returns no rows.
     """
     insertion = dml.build_link_insert(source, reference, table)
     return _compile_revision_increment(insertion.returning(literal_column("1")).cte("linked"))
@@ -175,9 +179,10 @@ def _compile_ordinal_update(resource: ResourceType) -> CompiledStatement:
 
 
 def _compile_package_upsert() -> CompiledStatement:
-    """Compile a SQL statement that writes the uploaded package's row in the table of packages.
+    """Compile a SQL statement that inserts or updates the row of the uploaded package.
 
-    If the row has changed, the statement logs an update of the document.
+    The row, in ``packages``, has the package identifier and the extensions. If the row existed and
+    has changed, the statement logs an update of the document.
     """
     table = tables.packages
     names = ("identifier", "extensions", "definition_extensions")
@@ -205,10 +210,11 @@ def _compile_package_upsert() -> CompiledStatement:
 
 
 def _compile_definition_list_write(resource: ResourceType) -> CompiledStatement:
-    """Compile a SQL statement that stores which definitions of a class the package lists.
+    """Compile a SQL statement that replaces the stored list of a package's definitions.
 
-    The list is stored because a package may list definitions to which no entity refers. If such a
-    definition is added or removed, the statement logs an update of the document.
+    The list has the definitions of one class that the package contains. It is stored because a
+    package may contain definitions to which no entity links. If such a definition is added or
+    removed, the statement logs an update of the document.
     """
     table = tables.package_definitions[resource.name]
     definition = table.c.definition_identifier
@@ -231,10 +237,11 @@ def _compile_definition_list_write(resource: ResourceType) -> CompiledStatement:
 def _compile_document_update_log(
     changed: Select[str, str], *conditions: ColumnElement[bool]
 ) -> CompiledStatement:
-    """Compile a SQL statement that logs an update of the document if ``changed`` returns a row.
+    """Compile a SQL statement that logs an update of the document, once per transaction.
 
-    ``conditions`` restrict ``changed`` further. If this transaction has already logged a change of
-    the document, the statement logs nothing and does not evaluate them.
+    ``changed`` is a query for (identifier, operation) of the document, without rows if it has not
+    changed; ``conditions`` are added to its WHERE. If the transaction has logged a change of the
+    document already, the statement does nothing, and Postgres does not evaluate ``conditions``.
     """
     table = tables.changes
     transaction = cast(cast(func.pg_current_xact_id(), Text), BigInteger)
@@ -248,9 +255,10 @@ def _compile_document_update_log(
 
 
 def _compile_deletion(resource: ResourceType) -> CompiledStatement:
-    """Compile a SQL statement that deletes the entities of a class that the package lacks.
+    """Compile a SQL statement that deletes a document's entities of a class that are not staged.
 
-    Associations are deleted permanently, others softly.
+    Associations are deleted permanently, items and rubrics softly. Each row is (kind, operation,
+    changed), where ``changed`` is a number of entities.
     """
     table = tables.get_table(resource)
     is_same = STAGED.c.identifier == table.c.identifier
@@ -266,10 +274,10 @@ def _compile_deletion(resource: ResourceType) -> CompiledStatement:
 
 @cache
 def compile_rubric_upsert() -> CompiledStatement:
-    """Compile a SQL statement that writes rubrics with their criteria and levels.
+    """Compile a SQL statement that inserts and updates staged rubrics, criteria and levels.
 
-    It deletes criteria and levels that are missing from the package. A change to a criterion or
-    level is logged as an update of its rubric.
+    It deletes stored criteria and levels of these rubrics that are not staged. A change to a
+    criterion or level is logged as an update of its rubric. Each row is (kind, operation, changed).
     """
     columns = ("ordinal", "last_change_date_time", "document_identifier")
     source, rubrics = build_changed_rows_cte(RUBRICS.name), tables.rubrics
@@ -288,10 +296,12 @@ def compile_rubric_upsert() -> CompiledStatement:
 
 
 def _build_rubric_part_write_ctes(kind: str, table: Table, parent_kind: str) -> tuple[CTE, CTE]:
-    """Build a CTE that writes the staged criteria or levels, and one that deletes all others.
+    """Build a CTE that upserts staged rows of rubrics, and one that deletes the missing ones.
 
-    The others are those of the same rubrics or criteria. Both CTEs return the column ``parent``:
-    the identifier of the rubric or criterion that a row belongs to.
+    ``kind`` is ``CRITERION`` or ``LEVEL``, ``table`` its table, ``parent_kind`` the kind of the
+    rubrics or criteria that contain the rows. Stored rows of a staged parent are deleted if they
+    are not staged. Both CTEs return one column, ``parent``: the parent's identifier of each changed
+    row.
     """
     parent_column = next(column for column in table.c if column.foreign_keys)
     names = ("ordinal", "body", parent_column.name)

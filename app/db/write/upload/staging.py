@@ -83,7 +83,7 @@ REFERENCE_FIELDS = {reference.field for several in REFERENCES.values() for refer
 
 
 class StagingSummary(NamedTuple):
-    """Properties of the rows in the staging table that determine an upload's SQL statements."""
+    """What ``build_upload_statements`` must know about the staged rows to choose SQL statements."""
 
     is_document_stored: bool
     """True if the document was stored before, live or deleted."""
@@ -121,12 +121,15 @@ async def stage_package(
 
 
 async def create_staging_table(connection: Connection) -> None:
-    """Create the temporary staging table, which is dropped at the end of the transaction."""
+    """Create the temporary table to which an upload copies the entities of its package.
+
+    Postgres drops it at the end of the transaction.
+    """
     await connection.execute(str(CreateTable(STAGED).compile(dialect=DIALECT)))
 
 
 async def copy_to_staging_table(connection: Connection, rows: AsyncIterable[StagedRow]) -> None:
-    """Copy rows to the staging table, and update its statistics for the Postgres planner."""
+    """Copy rows to the staging table, then run ANALYZE on it for Postgres' planner."""
     await copy_rows(connection, STAGED.name, rows, [column.name for column in STAGED.c])
     # Without statistics the planner would assume that the staging table is small.
     await connection.execute("ANALYZE staged (ordinal, kind, identifier)")
@@ -135,7 +138,11 @@ async def copy_to_staging_table(connection: Connection, rows: AsyncIterable[Stag
 async def copy_rows(
     connection: Connection, table: str, rows: AsyncIterable[Any], columns: Sequence[str]
 ) -> None:
-    """Copy rows to a table with COPY, then raise the error of the iterator ``rows``, if any."""
+    """Copy tuples of the given columns to a table with COPY.
+
+    If the iterator ``rows`` raises an error, COPY stores the rows before it, and the error is
+    raised afterwards; the caller rolls the transaction back.
+    """
     # If the iterator raised an error during COPY, asyncpg would cancel the COPY. It would wait
     # forever for that if the COPY had already failed.
     errors: list[BaseException] = []
@@ -160,7 +167,10 @@ async def copy_rows(
 
 
 class StagedRow(NamedTuple):
-    """A row of the staging table: one entity of the uploaded package."""
+    """A row of the staging table: one entity of the uploaded package.
+
+    ``kind`` is its class, such as ``"CFItem"``. ``STAGED`` explains the other columns.
+    """
 
     ordinal: int
     kind: str
@@ -175,8 +185,9 @@ class StagedRow(NamedTuple):
 class RowStager:
     """Converts the entities of a package to rows of the staging table, and counts them.
 
-    ``fields`` are the fields with links to definitions. ``reordered_kinds`` are the kinds whose
-    stored rows may need new ordinals. Both are complete when all rows have been read.
+    While rows are read, ``counts`` gets the number of entities by kind, ``fields`` the names of
+    fields that link to definitions, such as "subjectURI", and ``reordered_kinds`` the kinds of
+    which a stored row needs another ordinal.
     """
 
     def __init__(
@@ -202,7 +213,11 @@ class RowStager:
         return self._next_row is None
 
     async def iter_rows(self, kinds: Collection[str] = KINDS) -> AsyncIterator[StagedRow]:
-        """Yield the next rows of the package, stopping before a kind that is not in ``kinds``."""
+        """Convert and yield the package's rows, from where the previous call stopped.
+
+        Stops at the end of the package, or before the first row whose kind, such as ``"CFItem"``,
+        is not in ``kinds``. Rows are parsed and converted in a worker thread.
+        """
         # In a worker thread, because parsing would block the event loop.
         while batch := await to_thread.run_sync(self._read_batch, kinds):
             for row in batch:
@@ -240,10 +255,12 @@ class RowStager:
         )
 
     def _choose_ordinal(self, row: EntityRow, stored: int | None) -> int:
-        """Return the ordinal by which an entity is sorted.
+        """Return the number by which an entity is sorted among those of its kind or parent.
 
-        The ``stored`` ordinal is kept while the order is unchanged, so that inserting an entity
-        near the front does not rewrite all entities after it.
+        ``stored`` is the ordinal in the database, or None. An item or association keeps it if it is
+        greater than that of the previous row, so that an insertion near the front does not rewrite
+        all later rows; otherwise it gets the next number. Other entities are numbered from 0 within
+        their parent.
         """
         if row.kind not in LARGE_TABLES:
             self.reordered_kinds.update({row.kind} & {RUBRICS.name})
@@ -262,7 +279,11 @@ class RowStager:
 
 
 async def _fetch_stored_rows(connection: Connection, package: PreparedPackage) -> StoredRows:
-    """Return the stored ordinal, digest and link of each item and association of a package."""
+    """Fetch what is stored of the items and associations of a package's document.
+
+    Returns ``{(kind, identifier): (ordinal, digest, link)}``. ``digest`` is the MD5 digest of the
+    JSON body, and ``link`` the entity's CFDocumentURI as JSON, or None if it is the usual one.
+    """
     stored: StoredRows = {}
 
     def add(kind: str, rows: Sequence[Record]) -> None:
@@ -287,7 +308,11 @@ def _compile_stored_rows_query(kind: str) -> CompiledStatement:
 
 
 def build_changed_rows_cte(kind: str) -> CTE:
-    """Build a CTE that selects new and changed staged rows of a kind, such as CFItem."""
+    """Build a CTE of the staged rows of one kind that are new or differ from the stored row.
+
+    ``kind`` is a class, such as ``"CFItem"``. Unchanged rows are those staged without a body. The
+    columns are the ones that the module ``dml`` expects, with ``ordinal`` and ``parent``.
+    """
     names = ("ordinal", "identifier", "body", "last_change_date_time", "keywords")
     columns = (STAGED.c[name] for name in names)
     rows = select(*columns, STAGED.c.parent, DOCUMENT.label("document_identifier"))
@@ -295,5 +320,5 @@ def build_changed_rows_cte(kind: str) -> CTE:
 
 
 def build_staged_identifiers_query(kind: str) -> Select[Any]:
-    """Build the query for the identifiers of an upload's entities of one kind, such as CFItem."""
+    """Build the query for the identifiers of the staged rows of one kind, such as ``"CFItem"``."""
     return select(STAGED.c.identifier).where(STAGED.c.kind == literal(kind))

@@ -28,10 +28,11 @@ items, and 0.45 s with the default of 100, which autovacuum uses later."""
 
 
 async def analyze_changed_tables(connection: Connection, changed_count: int) -> None:
-    """Update the statistics of large tables if an upload changed many of their rows.
+    """Run ANALYZE on the large tables of which an upload may have changed at least a tenth.
 
-    ``changed_count`` is the number of entities that the transaction of the upload changed. A table
-    that autovacuum or another upload analyzes at the same time is skipped.
+    ``changed_count`` is the number of entities that the transaction of the upload changed; below
+    ``MIN_CHANGED_ROWS``, nothing is done. A table that autovacuum or another upload analyzes at the
+    same time is skipped.
     """
     if changed_count < MIN_CHANGED_ROWS:
         return

@@ -25,7 +25,11 @@ NamedStatements: TypeAlias = list[tuple[str, CompiledStatement]]
 
 @dataclass
 class UploadTransaction:
-    """The state of one upload's transaction, including the number of changed entities."""
+    """The connection, statement parameters and progress callback of one upload, with its counts.
+
+    SQL statements of the upload run through its methods, inside the transaction that is open on
+    ``connection``.
+    """
 
     connection: Connection
     parameters: dict[str, Any]
@@ -37,14 +41,15 @@ class UploadTransaction:
     """The same for definitions in the package's ``CFDefinitions`` alone."""
 
     async def fetch_all(self, statement: CompiledStatement) -> list[Record]:
-        """Run a SQL statement with ``parameters`` and return its rows."""
+        """Run a SQL statement of the upload with ``self.parameters`` and return its rows."""
         return await statement.fetch_all(self.connection, **self.parameters)
 
     async def execute_and_count(self, build_statements: Callable[[], NamedStatements]) -> None:
-        """Run the SQL statements that ``build_statements`` returns, and count what they change.
+        """Run the SQL statements that ``build_statements()`` returns, and count what they change.
 
-        Each statement returns rows (kind, operation, changed). ``changed`` is a number of entities,
-        which is added to ``changes`` and, in ``DEFINITIONS_STAGE``, also to ``definition_changes``.
+        ``build_statements`` returns pairs (stage, statement). Each statement returns rows (kind,
+        operation, changed), whose number ``changed`` is added to ``changes``; in the stage
+        ``DEFINITIONS_STAGE``, it is also added to ``definition_changes``.
         """
         # In a worker thread, because compiling SQL that is not cached would block the event loop.
         for stage, statement in await to_thread.run_sync(build_statements):
