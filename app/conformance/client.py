@@ -177,7 +177,10 @@ class ServerUnderTest:
         return _unwrap(read_json(self.get(path)), "CFPackage")
 
     def _request_with_retry(self, method: str, url: str, **options: Any) -> httpx.Response:
-        """Send a request; after 429 or 503 with ``Retry-After``, wait and retry up to twice."""
+        """Send a request and return the response; after 429 or 503, wait as ``Retry-After`` says.
+
+        Sends the request at most three times. Does not wait if ``Retry-After`` is missing or too long.
+        """
         # By hand, because tenacity takes 26 lines instead of 14 to return the last response.
         # A redirected write would be sent again as GET (302), and seem to succeed.
         options["follow_redirects"] = method in {"GET", "HEAD"}

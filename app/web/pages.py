@@ -78,7 +78,10 @@ def _add_path_prefix(path: str) -> str:
 
 
 def _build_path(*segments: str) -> str:
-    """Return the URL path of a page: the server's path prefix and the percent-encoded segments."""
+    """Return the URL path of a page from unencoded segments, such as "documents" and an identifier.
+
+    Percent-encodes the segments, and puts the server's path prefix before them.
+    """
     return _add_path_prefix("".join(f"/{quote(segment, safe='')}" for segment in segments))
 
 

@@ -67,8 +67,8 @@ def group_relations(
     """Group the entities related to an item by phrases such as "is a child of".
 
     Returns a dict in the order of ``PHRASES``. ``node_details`` is the result of
-    ``fetch_node_details``, a dict from identifiers to rows with a title and framework. An entity
-    without a row is not on this server.
+    ``entities.fetch_node_details``, a dict of rows by identifier. An entity without a row is not on
+    this server.
     """
     groups: dict[str, list[RelatedNode]] = {}
     for association in associations:

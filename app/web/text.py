@@ -126,8 +126,8 @@ def _has_balanced_tags(statement: str) -> bool:
 def _parse_formatting_tag(state: StateInline, silent: bool) -> bool:  # noqa: FBT001  markdown-it's signature
     """Copy an allowed HTML tag such as ``<b>`` to the output (an inline rule of markdown-it).
 
-    Returns whether there is an allowed tag at this position. If ``silent`` is true, skips the tag
-    without output.
+    Returns whether there is one at this position; False if ``state.env["tags"]`` is not true. If
+    ``silent`` is true, skips the tag without output.
     """
     match = TAG.match(state.src, state.pos)
     if not match or not state.env.get("tags"):

@@ -226,7 +226,8 @@ def check_head(server: ServerUnderTest) -> str:
 def _compare_head_with_get(server: ServerUnderTest, path: str) -> None:
     """Raise ``CheckFailed`` unless HEAD returns the same status and headers as GET.
 
-    Also fails if the server closes the connection after HEAD, so that GET needs a new one.
+    Also fails if the server repeatedly closes the connection after HEAD without the header
+    ``Connection: close``.
     """
     for _ in range(MAX_HEAD_ATTEMPTS):
         head = server.request("HEAD", path)
