@@ -179,7 +179,8 @@ class ServerUnderTest:
     def _request_with_retry(self, method: str, url: str, **options: Any) -> httpx.Response:
         """Send a request and return the response; after 429 or 503, wait as ``Retry-After`` says.
 
-        Sends the request at most three times. Does not wait if ``Retry-After`` is missing or too long.
+        Sends the request at most three times. Without ``Retry-After``, or if it is more than 30
+        seconds, returns the response at once.
         """
         # By hand, because tenacity takes 26 lines instead of 14 to return the last response.
         # A redirected write would be sent again as GET (302), and seem to succeed.

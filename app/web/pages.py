@@ -78,7 +78,7 @@ def _add_path_prefix(path: str) -> str:
 
 
 def _build_path(*segments: str) -> str:
-    """Return the URL path of a page from unencoded segments, such as "documents" and an identifier.
+    """Return the URL path of a page from unencoded segments such as "documents" and "a b".
 
     Percent-encodes the segments, and puts the server's path prefix before them.
     """
