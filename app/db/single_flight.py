@@ -34,7 +34,7 @@ class SingleFlight(Generic[Key, Result]):
         """The query after it, which has not started."""
 
     async def fetch_shared(self, key: Key) -> Result:
-        """Return the result of a query for ``key`` that started after this call.
+        """Return the result of a query for ``key`` which does not start before this call.
 
         If a query for the key is running, this call waits for the next one and shares its result
         with other waiting calls. Raises what the query raises.

@@ -36,9 +36,10 @@ async def put_document(
 ) -> None:
     """Create or replace a document and its package. The document must have a ``CFPackageURI``.
 
-    ``path_prefix`` is prepended to paths in reported problems. ``echoed`` describes values that the
-    client may have copied from a response, such as URLs of this server; they are not stored. Raises
-    ``Conflict`` if another live document or its package already has one of the two identifiers.
+    ``path_prefix`` is prepended to the paths in reported problems. ``echoed`` describes values that
+    the client may have copied from an earlier response, such as URLs of this server, and that are
+    not stored. Raises ``Conflict`` if another live document or its package uses the identifier of
+    the document or the package.
     """
     assert document.CFPackageURI
     package = document.CFPackageURI.identifier

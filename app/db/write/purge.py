@@ -59,10 +59,10 @@ OWNERS = {"document_identifier": DOCUMENTS, "item_identifier": ITEMS, "rubric_id
 async def purge(database: Database, before: datetime, *, dry_run: bool = False) -> Counter[str]:
     """Permanently delete entities that were soft-deleted before a time, to free space.
 
-    A document is deleted with its items, rubrics and associations, and an item with every
-    association that starts or ends at it. A change logged before that time is deleted if the change
-    feed has a later change of the same entity. Returns the number of deleted rows by kind, such as
-    "CFItem" or "changes". With ``dry_run``, nothing is deleted.
+    A document is deleted with its items, rubrics and associations; a document or item is deleted
+    with every association that starts or ends at it. A change logged before that time is deleted if
+    the feed has a later change of the same entity. Returns the number of deleted rows by kind, such
+    as "CFItem" or "changes". With ``dry_run``, nothing is deleted.
     """
 
     async def run_transaction(connection: Connection) -> Counter[str]:
@@ -194,10 +194,11 @@ def _compile_item_recount() -> CompiledStatement:
 
 
 def _compile_superseded_change_deletion() -> CompiledStatement:
-    """Compile a SQL statement that deletes old changes of which the feed has a later one.
+    """Compile a SQL statement that deletes old changes of entities that have changed again.
 
-    A row of ``changes`` is deleted if it was logged before the parameter ``before``, and a later
-    row is about the same entity. The result is (kind, changed): "changes" and the number of rows.
+    A row of ``changes`` is deleted if it was logged before the parameter ``before`` and the feed
+    has a later row of the same entity. Returns one row, ("changes", number of deleted rows), or
+    none if nothing was deleted.
     """
     table = tables.changes
     # Scans of the whole table, because an index for this would slow every write down. Only entities

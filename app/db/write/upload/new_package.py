@@ -108,7 +108,7 @@ async def _iter_async(rows: list[StagedRow]) -> AsyncIterator[StagedRow]:
 
 @cache
 def _build_statements_after_copy(fields: frozenset[str]) -> NamedStatements:
-    """Return the SQL statements to run when items and associations of a new package are copied.
+    """Return the SQL statements to run after items and associations of a new package are copied.
 
     They create missing definitions, insert links, log the created entities and write the staged
     rubrics. ``fields`` are the names of link fields that occur in the package, such as
@@ -131,9 +131,9 @@ def _build_statements_after_copy(fields: frozenset[str]) -> NamedStatements:
 def _build_link_source_cte(resource: ResourceType, reference: dml.DefinitionReference) -> CTE:
     """Build the CTE of a new document's entities from which links in one field are read.
 
-    ``reference`` is the link field. For a single link, which a foreign key stores, the CTE has only
-    entities whose definition does not exist. For concept keywords, it has the staged rows that have
-    keywords; for any other list of links, it has all entities of the type.
+    ``reference`` is the link field. If it is a single link, stored as a foreign key, the CTE has
+    the entities whose definition is missing or soft-deleted. For concept keywords, it has the
+    staged rows with keywords; for other lists of links, all entities of the type.
     """
     if reference.keeps_old_links:
         keyword_rows = select(STAGED.c.identifier, STAGED.c.body, STAGED.c.keywords)

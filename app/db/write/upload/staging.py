@@ -83,7 +83,7 @@ REFERENCE_FIELDS = {reference.field for several in REFERENCES.values() for refer
 
 
 class StagingSummary(NamedTuple):
-    """What ``build_upload_statements`` must know about the staged rows to choose SQL statements."""
+    """Facts about the staged rows that determine which SQL statements an upload runs."""
 
     is_document_stored: bool
     """True if the document was stored before, live or deleted."""
@@ -308,10 +308,11 @@ def _compile_stored_rows_query(kind: str) -> CompiledStatement:
 
 
 def build_changed_rows_cte(kind: str) -> CTE:
-    """Build a CTE of the staged rows of one kind that are new or differ from the stored row.
+    """Build a CTE of staged rows of one kind, without unchanged items and associations.
 
-    ``kind`` is a class, such as ``"CFItem"``. Unchanged rows are those staged without a body. The
-    columns are the ones that the module ``dml`` expects, with ``ordinal`` and ``parent``.
+    ``kind`` is a class, such as ``"CFItem"``. Unchanged items and associations are staged without a
+    body. The columns are those of ``source`` in the module ``dml``, with ``ordinal`` and
+    ``parent``.
     """
     names = ("ordinal", "identifier", "body", "last_change_date_time", "keywords")
     columns = (STAGED.c[name] for name in names)
