@@ -19,7 +19,13 @@ from ..repair.metadata_options import MetadataOptions
 from ..transfer.console import show_status
 from ..transfer.file_linter import lint_file
 from ..transfer.sources import PackageSource, describe_error, iter_sources
-from .http_options import add_token_options, create_fetcher, dense_option
+from .options import (
+    add_metadata_options,
+    add_token_options,
+    create_fetcher,
+    dense_option,
+    get_metadata_options,
+)
 from .shared import (
     NOT_RUN,
     add_output_options,
@@ -31,7 +37,6 @@ from .shared import (
     refuse_overwriting,
     write_report,
 )
-from .table_options import add_metadata_options, get_metadata_options
 
 STYLES = {
     r"(?m)^  error [\w-]+": "bold red",

@@ -21,7 +21,7 @@ from ..conformance.runner import (
 )
 from ..net.oauth import ClientCredentials
 from ..transfer.console import print_note, show_status
-from .http_options import CLIENT_VARIABLES, add_token_options
+from .options import CLIENT_VARIABLES, add_token_options
 from .shared import (
     add_output_options,
     get_report_width,

@@ -29,7 +29,13 @@ from ..sample import read_sample
 from ..server.startup import has_database
 from ..transfer.console import create_progress_reporter
 from ..transfer.sources import PackageSource, iter_sources, require_existing_paths
-from .http_options import add_token_options, create_fetcher, dense_option
+from .options import (
+    add_metadata_options,
+    add_token_options,
+    create_fetcher,
+    dense_option,
+    get_metadata_options,
+)
 from .shared import (
     DatabaseAccess,
     add_output_options,
@@ -39,7 +45,6 @@ from .shared import (
     refuse_overwriting,
     run_on_database,
 )
-from .table_options import add_metadata_options, get_metadata_options
 
 if TYPE_CHECKING:
     from ..db.pool import Database

@@ -22,7 +22,7 @@ from ..settings import Settings
 from ..transfer.console import create_progress_reporter, format_counts, format_problems
 from ..transfer.sources import URL_ADVICE
 from ..transfer.sync import NO_COUNTS, Syncer, SyncResult, format_changes, parse_url_lines
-from .http_options import add_token_options, create_fetcher, dense_option
+from .options import add_token_options, create_fetcher, dense_option
 from .shared import DatabaseAccess, add_settings_option, run_on_database
 
 STATUSES = ("created", "changed", "unchanged", "dropped", "failed")

@@ -1,7 +1,9 @@
-"""The attributes of stored entities, as templates read them."""
+"""Stored entities as the pages show them: attributes, titles and relations to other entities."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -9,7 +11,6 @@ import orjson
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ..db.pool import Database
 from ..db.read import entities
-from .relations import describe_relation
 
 KINDS = {DOCUMENTS.name: "framework", ITEMS.name: "item", ASSOCIATIONS.name: "association"}
 """What the pages call the entities of a class."""
@@ -62,3 +63,94 @@ def get_short_title(attributes: EntityAttributes) -> str:
 
 def _node_title(node: dict[str, Any]) -> str:
     return str(node.get("title") or node.get("identifier"))
+
+
+PHRASES = {
+    "isChildOf": ("is a child of", "is the parent of"),
+    "isPeerOf": ("is a peer of", "is a peer of"),
+    "isPartOf": ("is part of", "has as a part"),
+    "exactMatchOf": ("is an exact match of", "is an exact match of"),
+    "precedes": ("precedes", "follows"),
+    "isRelatedTo": ("is related to", "is related to"),
+    "replacedBy": ("is replaced by", "replaces"),
+    "exemplar": ("has as an exemplar", "is an exemplar of"),
+    "hasSkillLevel": ("has the skill level", "is the skill level of"),
+    "isTranslationOf": ("is a translation of", "is translated as"),
+}
+"""For each association type, the relation of its origin to its destination, and the inverse one."""
+
+MAX_LISTED_ASSOCIATIONS = 300
+"""Number of associations that the page of an item lists unless all are requested."""
+
+
+@dataclass(frozen=True)
+class RelatedNode:
+    """An entity to which an item is related, with the values that the item's page shows."""
+
+    title: str
+    identifier: str
+    code: str | None = None
+    document: str | None = None
+    """Identifier of its framework; None if the node is not on this server."""
+    framework: str = ""
+    is_item: bool = False
+    uri: str | None = None
+    """Its HTTP address if it is not on this server."""
+
+
+def describe_relation(association_type: str, *, from_origin: bool) -> str:
+    """Return a phrase for an association type, such as "is a child of" for ``isChildOf``.
+
+    If ``from_origin`` is false, returns the phrase for the inverse direction: "is the parent of".
+    """
+    forward, inverse = PHRASES.get(
+        association_type, (association_type, f"is the other end of {association_type} from")
+    )
+    return forward if from_origin else inverse
+
+
+def collect_related_identifiers(
+    item_identifier: str, associations: Sequence[Mapping[str, Any]]
+) -> set[str]:
+    """Return the identifiers of all entities that an item's associations connect it to."""
+    return {
+        association[end]["identifier"]
+        for association in associations
+        for end in ("originNodeURI", "destinationNodeURI")
+    } - {item_identifier}
+
+
+def group_relations(
+    item_identifier: str, associations: Sequence[Mapping[str, Any]], node_details: Mapping[str, Any]
+) -> dict[str, list[RelatedNode]]:
+    """Group the entities related to an item by phrases such as "is a child of".
+
+    Returns a dict in the order of ``PHRASES``. ``node_details`` is the result of
+    ``entities.fetch_node_details``, a dict of rows by identifier. An entity without a row is not on
+    this server.
+    """
+    groups: dict[str, list[RelatedNode]] = {}
+    for association in associations:
+        from_origin = association["originNodeURI"]["identifier"] == item_identifier
+        node = association["destinationNodeURI" if from_origin else "originNodeURI"]
+        phrase = describe_relation(association["associationType"], from_origin=from_origin)
+        groups.setdefault(phrase, []).append(
+            _related_node(node, node_details.get(node["identifier"]))
+        )
+    phrases = (phrase for pair in PHRASES.values() for phrase in pair if phrase in groups)
+    return {phrase: groups[phrase] for phrase in phrases} | groups
+
+
+def _related_node(node: Mapping[str, Any], location: Mapping[str, Any] | None) -> RelatedNode:
+    if location is None:
+        uri = node["uri"]
+        is_http = uri.lower().startswith(("https://", "http://"))
+        return RelatedNode(node["title"], node["identifier"], uri=uri if is_http else None)
+    return RelatedNode(
+        title=location["statement"] if location["is_item"] else location["title"],
+        identifier=node["identifier"],
+        code=location["code"],
+        document=location["document"],
+        framework=location["title"],
+        is_item=location["is_item"],
+    )

@@ -14,9 +14,9 @@ from ..api.dependencies import get_app_state
 from ..case.resources import DOCUMENTS, ITEMS
 from ..db.read import entities, frameworks, search, tree
 from ..exceptions import NotFound
-from . import auth, relations
+from . import auth
 from .api_examples import list_json_links, render_json_page
-from .attributes import fetch_document, get_short_title, parse_entity_attributes
+from .attributes import (MAX_LISTED_ASSOCIATIONS, collect_related_identifiers, fetch_document, get_short_title, group_relations, parse_entity_attributes)
 from .pages import (
     Offset,
     PageRoute,
@@ -118,9 +118,9 @@ async def show_item(request: Request, document: str, item: str, listed: str = ""
     if attributes["CFDocumentURI"]["identifier"] != document:
         raise NotFound("CFItem in this framework", item, "its tree shows all items")
     associations = [parse_entity_attributes(raw) for raw in raw_associations]
-    limit = None if listed == "all" else relations.MAX_LISTED_ASSOCIATIONS
+    limit = None if listed == "all" else MAX_LISTED_ASSOCIATIONS
     shown = associations[:limit]
-    identifiers = sorted(relations.collect_related_identifiers(item, shown))
+    identifiers = sorted(collect_related_identifiers(item, shown))
     node_details, paths = await asyncio.gather(
         entities.fetch_node_details(database, identifiers), tree.fetch_ancestors(database, [item])
     )
@@ -129,7 +129,7 @@ async def show_item(request: Request, document: str, item: str, listed: str = ""
         "document": framework,
         "item": attributes,
         "ancestors": ancestors,
-        "relations": relations.group_relations(item, shown, node_details),
+        "relations": group_relations(item, shown, node_details),
         "unlisted": len(associations) - len(shown),
         "json_links": list_json_links("documents", document, "items", item),
         "selected": item,

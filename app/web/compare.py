@@ -13,7 +13,7 @@ from ..db.pool import Database
 from ..db.read import crosswalk, frameworks
 from ..exceptions import BadRequest
 from . import auth
-from .attributes import fetch_document, parse_entity_attributes
+from .attributes import describe_relation, fetch_document, parse_entity_attributes
 from .pages import (
     Offset,
     PageFetch,
@@ -22,7 +22,6 @@ from .pages import (
     fetch_page_and_total,
     render_page,
 )
-from .relations import describe_relation
 
 PAGE_SIZE = 100
 MAX_CHOICES = 1000
