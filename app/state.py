@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from anyio import CapacityLimiter
 
 from .api.anonymous_reads import AnonymousReadLimiter
-from .api.response_cache import ResponseCache
+from .api.caching.response_cache import ResponseCache
 from .auth.clients import ClientAuthenticator
 from .auth.local_issuer import LocalIssuer
 from .auth.refresh import CredentialRefresher, load_or_create_signing_keys, load_signing_keys

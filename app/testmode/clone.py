@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from ..api.response_cache import ResponseCache
+from ..api.caching.response_cache import ResponseCache
 from ..auth.refresh import load_signing_keys
 from ..auth.tokens import SigningKey
 from ..db.pool import Database

@@ -16,7 +16,14 @@ from ..db.read import entities, frameworks, search, tree
 from ..exceptions import NotFound
 from . import auth
 from .api_examples import list_json_links, render_json_page
-from .attributes import (MAX_LISTED_ASSOCIATIONS, collect_related_identifiers, fetch_document, get_short_title, group_relations, parse_entity_attributes)
+from .attributes import (
+    MAX_LISTED_ASSOCIATIONS,
+    collect_related_identifiers,
+    fetch_document,
+    get_short_title,
+    group_relations,
+    parse_entity_attributes,
+)
 from .pages import (
     Offset,
     PageRoute,

@@ -15,7 +15,7 @@ from support.calls import Api
 from support.databases import Execute
 from support.factories import Body
 
-from case_server.api.response_cache import CachedResponse, ResponseCache
+from case_server.api.caching.response_cache import CachedResponse, ResponseCache
 from case_server.api.responses import negotiate_encoding
 from case_server.case.resources import DOCUMENTS, ITEMS
 from case_server.db.pool import Database

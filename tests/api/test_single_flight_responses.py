@@ -12,8 +12,8 @@ from support import factories
 from support.calls import Api
 from support.databases import Execute, lock_table
 
-from case_server.api import package_response
-from case_server.api.response_cache import CachedResponse, ResponseCache
+from case_server.api.caching import package_response
+from case_server.api.caching.response_cache import CachedResponse, ResponseCache
 from case_server.db.pool import Database
 from case_server.db.read.package import open_framework_snapshot
 

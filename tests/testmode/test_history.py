@@ -9,7 +9,7 @@ from support.databases import MigratedDatabase
 from support.factories import Body
 from support.test_mode_client import NamespaceClient
 
-from case_server.api.conditional import LAST_MODIFIED_MIN_AGE_SECONDS
+from case_server.api.caching.conditional import LAST_MODIFIED_MIN_AGE_SECONDS
 from case_server.api.profiles import PROFILES
 from case_server.db.pool import Database
 from case_server.db.postgres import clones

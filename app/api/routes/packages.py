@@ -19,6 +19,7 @@ from ...db.write.upload.package import UploadResult, write_package
 from ...query import page, params
 from ...repair.reader import repair_and_parse
 from ...repair.repair_log import RepairSummary
+from ..caching.package_response import Fields, PackageFormat, respond_with_package
 from ..dependencies import (
     CHANGES,
     DatabaseDep,
@@ -31,7 +32,6 @@ from ..dependencies import (
 )
 from ..echoed_values import EchoedValuesDep
 from ..openapi import examples, operations
-from ..package_response import Fields, PackageFormat, respond_with_package
 from ..rendering.package_tree import (
     TreeItem,
     iter_tree_json,

@@ -16,8 +16,8 @@ from functools import lru_cache
 
 from fastapi import Request
 
-from .. import __version__
-from ..db.read.revisions import Revision, RevisionCache
+from ... import __version__
+from ...db.read.revisions import Revision, RevisionCache
 
 TAG_PATTERN = re.compile(r'(?:W/)?"([0-9a-f]{8})-(\d{1,19})-(\d{1,19})-(\d{1,19})-([0-9a-f]{12})"')
 

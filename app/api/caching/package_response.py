@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, TypeAlias
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
-from ..db.read.package import FrameworkSnapshot, open_framework_snapshot
-from ..db.read.revisions import Revision, RevisionCache, fetch_revision
-from ..exceptions import CaseServerError, RecoveryConflict
+from ...db.read.package import FrameworkSnapshot, open_framework_snapshot
+from ...db.read.revisions import Revision, RevisionCache, fetch_revision
+from ...exceptions import CaseServerError, RecoveryConflict
+from ..rendering.renderer import Renderer
+from ..responses import JSON, negotiate_encoding
 from .conditional import build_validator_headers, hash_representation_key, is_not_modified
-from .rendering.renderer import Renderer
 from .response_cache import CachedResponse, Key, Producer, ResponseCache
-from .responses import JSON, negotiate_encoding
 
 if TYPE_CHECKING:
-    from ..state import AppState
+    from ...state import AppState
 
 Fields: TypeAlias = tuple[str, ...] | None
 """The fields that a request selects, or None for all."""

@@ -18,7 +18,7 @@ from typing import TypeAlias
 from anyio import to_thread
 from isal import isal_zlib
 
-from ..db.read.revisions import Revision
+from ...db.read.revisions import Revision
 
 if sys.version_info >= (3, 14):
     from compression import zstd

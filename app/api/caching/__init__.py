@@ -1,0 +1,1 @@
+"""Responses with whole packages: conditional requests, the response cache and its use."""
