@@ -7,8 +7,8 @@ from dataclasses import replace
 from statistics import median
 
 from case_server.db.pool import Database
-from case_server.db.read import search as item_search
 from case_server.db.read import tree
+from case_server.db.read.lists import search as item_search
 from case_server.settings import Settings
 
 from .context import FULL_ITEMS, BenchmarkContext, report_progress

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..db.pool import Database
-    from ..db.read.frameworks import FrameworkSummary
+    from ..db.read.lists.frameworks import FrameworkSummary
     from ..settings import Settings
 
 
@@ -39,7 +39,9 @@ def print_frameworks(*, prefix: str, deleted: bool, output_format: str, settings
 
         async def fetch(database: Database) -> tuple[list[FrameworkSummary], str]:
             # Imported late: --help does without the database code.
-            from ..db.read.frameworks import list_framework_summaries  # noqa: PLC0415  see above
+            from ..db.read.lists.frameworks import (  # noqa: PLC0415  see above
+                list_framework_summaries,
+            )
             from ..transfer.framework_ids import suggest_framework_id  # noqa: PLC0415  see above
 
             rows = await list_framework_summaries(database, prefix, only_deleted=deleted)

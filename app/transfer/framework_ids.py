@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from ..db.read.entities import find_item_ids
-from ..db.read.frameworks import list_framework_summaries
+from ..db.read.lists.frameworks import list_framework_summaries
 from ..exceptions import BadRequest, NotFound
 from ..formatting import join_first
 

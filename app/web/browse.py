@@ -12,7 +12,8 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from ..api.dependencies import get_app_state
 from ..case.resources import DOCUMENTS, ITEMS
-from ..db.read import entities, frameworks, search, tree
+from ..db.read import entities, tree
+from ..db.read.lists import frameworks, search
 from ..exceptions import NotFound
 from . import auth
 from .api_examples import list_json_links, render_json_page

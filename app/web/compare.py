@@ -10,7 +10,8 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from ..api.dependencies import get_app_state
 from ..db.pool import Database
-from ..db.read import crosswalk, frameworks
+from ..db.read import crosswalk
+from ..db.read.lists import frameworks
 from ..exceptions import BadRequest
 from . import auth
 from .attributes import describe_relation, fetch_document, parse_entity_attributes

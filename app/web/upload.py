@@ -20,7 +20,8 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from ..api.dependencies import get_app_state
 from ..case.package import PreparedPackage
 from ..db.pool import Database
-from ..db.read import entities, frameworks, package_diff
+from ..db.read import entities, package_diff
+from ..db.read.lists import frameworks
 from ..db.write.upload.change_counts import ChangeCounts
 from ..db.write.upload.loss_guard import DataLossError, describe_data_loss
 from ..db.write.upload.package import UploadResult, write_package

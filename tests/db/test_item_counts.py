@@ -17,8 +17,8 @@ from case_server.case.model import CFItem
 from case_server.case.package import parse_package
 from case_server.case.resources import DOCUMENTS, ITEMS
 from case_server.db.pool import Database
-from case_server.db.read import frameworks, item_counts, lists
-from case_server.db.read.derived_fields import ResourceView
+from case_server.db.read.lists import entity_lists, frameworks, item_counts
+from case_server.db.read.lists.derived_fields import ResourceView
 from case_server.db.write import entities as store
 from case_server.db.write import soft_delete
 from case_server.db.write.purge import purge
@@ -83,7 +83,8 @@ async def test_numbers_equal_count_after_random_writes(
         assert not await execute(WRONG)
     assert len(done) == 8, f"writes that never succeeded: {done}"
     count = await execute("SELECT count(*) FROM items WHERE deleted_at IS NULL")
-    assert (await lists.fetch_page(database, ResourceView(ITEMS), ALL_ITEMS)).total == count[0][0]
+    page = await entity_lists.fetch_page(database, ResourceView(ITEMS), ALL_ITEMS)
+    assert page.total == count[0][0]
     for document in DOCUMENT_IDENTIFIERS:
         in_document = "document_identifier = $1 AND deleted_at IS NULL"
         rows = await execute(f"SELECT count(*) FROM items WHERE {in_document}", document)
@@ -97,9 +98,9 @@ async def test_lists_compact_the_numbers(database: Database, execute: Execute) -
         " FROM generate_series(1, $1::int) AS i",
         item_counts.COMPACT_AT * 2,
     )
-    assert (await lists.fetch_page(database, ResourceView(ITEMS), ALL_ITEMS)).total == 2
+    assert (await entity_lists.fetch_page(database, ResourceView(ITEMS), ALL_ITEMS)).total == 2
     assert [row["live_items"] for row in await execute("SELECT * FROM item_counts")] == [2]
-    assert (await lists.fetch_page(database, ResourceView(ITEMS), ALL_ITEMS)).total == 2
+    assert (await entity_lists.fetch_page(database, ResourceView(ITEMS), ALL_ITEMS)).total == 2
 
 
 async def test_purge_corrects_numbers_of_sql_writes(database: Database, execute: Execute) -> None:

@@ -16,8 +16,8 @@ from support.databases import Execute, store_item_counts
 from case_server.api.profiles import SDK
 from case_server.case.resources import ITEMS
 from case_server.db.pool import Database
-from case_server.db.read import lists
-from case_server.db.read.derived_fields import ResourceView
+from case_server.db.read.lists import entity_lists
+from case_server.db.read.lists.derived_fields import ResourceView
 from case_server.query import params
 from case_server.query.fields import ARRAYS, FieldType, QueryableField
 from case_server.query.filter import EXTENDED, And, Comparison, Node
@@ -217,7 +217,7 @@ async def test_list_equals_that_of_python(database: Database, execute: Execute, 
     totals = set()
     for _ in range(200):
         parameters = random_request(rng)
-        page = await lists.fetch_page(database, STORED_ITEMS, query(**parameters))
+        page = await entity_lists.fetch_page(database, STORED_ITEMS, query(**parameters))
         results = [json.loads(body)["identifier"] for body in page.bodies]
         assert (page.total, results) == expected(items[:50], query(**parameters)), parameters
         totals.add(page.total)
@@ -307,7 +307,7 @@ async def vacuum_until_visible(execute: Execute) -> None:
 
 async def explain(database: Database, query: ListQuery, view: ResourceView = STORED_ITEMS) -> str:
     """Return the plan of the statement that the server runs for a list of items."""
-    statement, values = await lists.choose_list_statement(database, view, query, ADDRESS)
+    statement, values = await entity_lists.choose_list_statement(database, view, query, ADDRESS)
     async with database.connection() as connection:
         lines = await connection.fetch(f"EXPLAIN {statement.sql}", *statement.bind(values))
     return "\n".join(line for (line,) in lines)
@@ -328,27 +328,28 @@ async def test_filter_keys_match_values_the_sdk_adds(database: Database, execute
     }
     for text, identifiers in filters.items():
         view = SDK.get_view(ITEMS)
-        page = await lists.fetch_page(database, view, query(filter=text), ADDRESS)
+        page = await entity_lists.fetch_page(database, view, query(filter=text), ADDRESS)
         assert [json.loads(body)["identifier"] for body in page.bodies] == identifiers, text
 
 
 def test_values_and_extension_names_share_one_statement() -> None:
-    lists._compile_list_statement.cache_clear()
+    entity_lists._compile_list_statement.cache_clear()
     for number in range(5):
         first = f"fullStatement~'word{number}' AND extensions.a{number}.b{number}='{number}'"
         second = f"humanCodingScheme@'{','.join('ab'[: number % 2 + 1])}' AND subject='{number},a'"
-        lists.build_list_statement(
+        entity_lists.build_list_statement(
             STORED_ITEMS, query(filter=f"{first} AND {second}", limit=number + 1)
         )
-    assert lists._compile_list_statement.cache_info().misses == 1
+    assert entity_lists._compile_list_statement.cache_info().misses == 1
 
 
 def test_statement_cache_is_bounded() -> None:
-    for number in range(lists.STATEMENT_CACHE_SIZE + 5):
+    for number in range(entity_lists.STATEMENT_CACHE_SIZE + 5):
         rng = random.Random(number)
         where = " AND ".join(predicate(rng) for _ in range(8))
-        lists.build_list_statement(STORED_ITEMS, query(filter=where, sort=rng.choice(SORTS)))
-    assert lists._compile_list_statement.cache_info().currsize == lists.STATEMENT_CACHE_SIZE
+        entity_lists.build_list_statement(STORED_ITEMS, query(filter=where, sort=rng.choice(SORTS)))
+    cached = entity_lists._compile_list_statement.cache_info().currsize
+    assert cached == entity_lists.STATEMENT_CACHE_SIZE
 
 
 async def test_code_of_any_length_can_be_filtered(database: Database, execute: Execute) -> None:
@@ -364,7 +365,7 @@ async def test_code_of_any_length_can_be_filtered(database: Database, execute: E
         ],
     )
     for number, code in codes.items():
-        page = await lists.fetch_page(
+        page = await entity_lists.fetch_page(
             database, STORED_ITEMS, query(filter=f"humanCodingScheme='{code}'")
         )
         assert [json.loads(body)["identifier"][0] for body in page.bodies] == [number]

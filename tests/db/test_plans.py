@@ -12,7 +12,8 @@ from support.packages import store_package
 from case_server.case.model import CFAssociation, CFItem, CFItemType, CFPckgDocument
 from case_server.case.resources import RESOURCES
 from case_server.db.pool import Database
-from case_server.db.read import entities, frameworks
+from case_server.db.read import entities
+from case_server.db.read.lists import frameworks
 from case_server.db.read.package import open_framework_snapshot
 from case_server.db.read.revisions import RevisionCache
 from case_server.db.read.visibility import compile_entity_query

@@ -10,7 +10,7 @@ from support import factories
 from support.databases import Execute
 
 from case_server.db.pool import Database
-from case_server.db.read import search
+from case_server.db.read.lists import search
 from case_server.settings import Settings
 
 ITEMS = """

@@ -9,7 +9,8 @@ from fastapi import APIRouter, Request, Response
 
 from ...case.resources import ResourceType
 from ...db.pool import Database
-from ...db.read import entities, lists
+from ...db.read import entities
+from ...db.read.lists import entity_lists
 from ...exceptions import QueryTimeout
 from ...query import page, params
 from ..dependencies import DatabaseDep, ReadAccess, RendererDep, SourcedId
@@ -98,7 +99,7 @@ async def respond_with_list_page(
     )
     try:
         view = profile.get_view(resource)
-        rows = await lists.fetch_page(db, view, query, renderer.profile_base_url)
+        rows = await entity_lists.fetch_page(db, view, query, renderer.profile_base_url)
     except QueryTimeout as error:
         description = page.describe_query(resource.collection, raw_query)
         raise QueryTimeout(error.seconds, description) from error

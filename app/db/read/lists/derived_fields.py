@@ -23,10 +23,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
-from ...case.derived_fields import LINK_TARGETS, REQUIRED_DEFAULTS
-from ...case.resources import DEFINITIONS, DOCUMENTS, ITEMS, ResourceType
-from ..schema.expressions import build_text_extract
-from ..schema.tables import get_table
+from ....case.derived_fields import LINK_TARGETS, REQUIRED_DEFAULTS
+from ....case.resources import DEFINITIONS, DOCUMENTS, ITEMS, ResourceType
+from ...schema.expressions import build_text_extract
+from ...schema.tables import get_table
 
 Path = tuple[str, ...]
 

@@ -14,10 +14,10 @@ from functools import cache
 from sqlalchemy import BigInteger, ColumnElement, Select, delete, func, literal_column, select, true
 from sqlalchemy.dialects.postgresql import insert
 
-from ...exceptions import ServiceUnavailable
-from ..pool import Database
-from ..schema import tables
-from ..statement import CompiledStatement
+from ....exceptions import ServiceUnavailable
+from ...pool import Database
+from ...schema import tables
+from ...statement import CompiledStatement
 
 COMPACT_AT = 1000
 """Number of rows that are no sums from which a reader of the total compacts the table."""

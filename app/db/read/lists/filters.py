@@ -37,18 +37,18 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, aggregate_order_by
 from sqlalchemy.types import TypeEngine
 
-from ...query.fields import ARRAYS, FieldType, QueryableField
-from ...query.filter import And, Comparison, Node, Or
-from ..schema.expressions import build_json_extract, build_text_extract
-from ..schema.filter_keys import KEYED_FIELDS, build_key_condition
-from ..schema.list_indexes import (
+from ....query.fields import ARRAYS, FieldType, QueryableField
+from ....query.filter import And, Comparison, Node, Or
+from ...schema.expressions import build_json_extract, build_text_extract
+from ...schema.filter_keys import KEYED_FIELDS, build_key_condition
+from ...schema.list_indexes import (
     DATE_INDEXES,
     FOLDED_CODE_CHARS,
     SORT_COLLATION,
     build_field_name_test,
 )
-from ..schema.tables import TimestampTZ, items
-from ..schema.trigrams import build_like_pattern, should_use_like
+from ...schema.tables import TimestampTZ, items
+from ...schema.trigrams import build_like_pattern, should_use_like
 from .derived_fields import (
     BASE_URL,
     ResourceView,

@@ -9,13 +9,13 @@ from functools import cache
 from asyncpg import Record
 from sqlalchemy import Text, bindparam, func, literal_column, or_, select
 
-from ..pool import Database
-from ..schema import tables
-from ..schema.expressions import build_text_extract
-from ..schema.parameters import LIMIT, OFFSET
-from ..statement import CompiledStatement
+from ...pool import Database
+from ...schema import tables
+from ...schema.expressions import build_text_extract
+from ...schema.parameters import LIMIT, OFFSET
+from ...statement import CompiledStatement
+from ..visibility import build_live_condition
 from . import item_counts
-from .visibility import build_live_condition
 
 
 @dataclass(frozen=True)

@@ -23,18 +23,18 @@ from sqlalchemy import (
     union_all,
 )
 
-from ...query.fields import FieldType, QueryableField
-from ...query.filter import Node
-from ...query.params import ListQuery
-from ..pool import Database
-from ..schema.parameters import LIMIT, OFFSET
-from ..schema.tables import items
-from ..statement import CompiledStatement
+from ....query.fields import FieldType, QueryableField
+from ....query.filter import Node
+from ....query.params import ListQuery
+from ...pool import Database
+from ...schema.parameters import LIMIT, OFFSET
+from ...schema.tables import items
+from ...statement import CompiledStatement
+from ..visibility import build_body_expression, build_visible_condition
 from . import item_counts
 from .derived_fields import BASE_URL, ResourceView
 from .filters import Values, build_sort_key, build_where_clause, parameterize_filter
 from .search import HAS_CODE_PREFIX, HAS_WORDS, RELEVANCE_SCORE, parse_search_query
-from .visibility import build_body_expression, build_visible_condition
 
 STATEMENT_CACHE_SIZE = 256
 """Number of compiled statements in the cache; clients send few shapes of list requests."""

@@ -31,11 +31,11 @@ from sqlalchemy import (
     union,
 )
 
-from ..pool import Database
-from ..schema.expressions import build_text_extract
-from ..schema.parameters import LIMIT, OFFSET
-from ..schema.tables import documents, items
-from ..statement import CompiledStatement
+from ...pool import Database
+from ...schema.expressions import build_text_extract
+from ...schema.parameters import LIMIT, OFFSET
+from ...schema.tables import documents, items
+from ...statement import CompiledStatement
 
 MAX_CANDIDATES = 1000
 """Number of items ranked for one search: those whose code matches, then those with the words, in

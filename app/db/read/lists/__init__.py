@@ -1,0 +1,1 @@
+"""Lists: filters, sorting, search and pages, with the numbers of items that they report."""
