@@ -16,8 +16,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
 from ..exceptions import BadRequest
-from .cells import Cell, format_cell, get_column_letters
-from .rows import Sheet
+from .tabular.cells import Cell, format_cell, get_column_letters
+from .tabular.rows import Sheet
 
 DELIMITERS = ",;\t"
 FORMULA_GUARD = "'"

@@ -18,7 +18,7 @@ from ..case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRIC
 from ..exceptions import BadRequest, Problem
 from ..repair.encoding import convert_to_utf8, detect_encoding
 from .file_format import FrameworkWriter
-from .rows import JsonObject, RowLocation
+from .tabular.rows import JsonObject, RowLocation
 
 LISTS = {
     resource.name: resource.collection for resource in (ITEMS, ASSOCIATIONS, RUBRICS, *DEFINITIONS)

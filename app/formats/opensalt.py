@@ -15,10 +15,10 @@ from typing import BinaryIO
 from ..case.vocabulary import IS_CHILD_OF
 from ..formatting import format_count
 from . import csv, xlsx
-from .cells import Cell, get_nested
-from .columns import ASSOCIATION, ASSOCIATION_COLUMNS, DOCUMENT, ITEM, SheetLayout
 from .file_format import FileFormat, FrameworkWriter
-from .rows import JsonObject
+from .tabular.cells import Cell, get_nested
+from .tabular.columns import ASSOCIATION, ASSOCIATION_COLUMNS, DOCUMENT, ITEM, SheetLayout
+from .tabular.rows import JsonObject
 
 
 def _map_headings(layout: SheetLayout, *headings: str) -> dict[str, str]:

@@ -21,11 +21,11 @@ from ..repair.metadata_options import MetadataOptions
 from ..repair.reader import NO_OPTIONS, RepairOptions, repair_and_parse
 from ..repair.repair_log import RepairSummary, get_value_at
 from . import jsonl
-from .assembly import PackageAssembler
-from .cells import get_column_number
 from .csv import read_csv
 from .file_format import TABLES, FileFormat, reject_unsupported_spreadsheet
-from .rows import CODE_COLUMN, JsonObject, MisspelledHeading, RowLocation, Sheet
+from .tabular.assembly import PackageAssembler
+from .tabular.cells import get_column_number
+from .tabular.rows import CODE_COLUMN, JsonObject, MisspelledHeading, RowLocation, Sheet
 from .xlsx import read_workbook
 
 MAX_VALUE_CHARS = 100

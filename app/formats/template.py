@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import BinaryIO
 
 from . import csv, xlsx
-from .assembly import HELP_SHEET
-from .columns import ASSOCIATION, DOCUMENT, ITEM, Column, SheetLayout
+from .tabular.assembly import HELP_SHEET
+from .tabular.columns import ASSOCIATION, DOCUMENT, ITEM, Column, SheetLayout
 
 DESCRIPTIONS = {
     "identifier": "A permanent identifier, preferably a UUID. If empty, it is made from "

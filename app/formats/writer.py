@@ -11,8 +11,9 @@ from typing import BinaryIO
 
 from ..case.vocabulary import IS_CHILD_OF
 from . import csv, xlsx
-from .cells import STRING, Cell, to_json_cell
-from .columns import (
+from .file_format import FileFormat, FrameworkWriter
+from .tabular.cells import STRING, Cell, to_json_cell
+from .tabular.columns import (
     ASSOCIATION,
     CRITERION,
     DOCUMENT,
@@ -24,9 +25,8 @@ from .columns import (
     RUBRIC,
     SheetLayout,
 )
-from .file_format import FileFormat, FrameworkWriter
-from .hierarchy import NO_PARENT
-from .rows import CLASS_COLUMN, JsonObject, RowCells, make_cells
+from .tabular.hierarchy import NO_PARENT
+from .tabular.rows import CLASS_COLUMN, JsonObject, RowCells, make_cells
 
 CHILD_LAYOUTS = {
     RUBRIC: ("CFRubricCriteria", CRITERION),

@@ -24,9 +24,9 @@ from openpyxl.worksheet._reader import FORMULA_TAG, VALUE_TAG, WorkSheetParser
 
 from ..case.problems import create_validation_error
 from ..exceptions import BadRequest, Problem
-from .cells import Cell, FormattedNumber, format_cell, get_column_letters
-from .number_format import parse_number_format
-from .rows import Sheet, UnreadCells
+from .tabular.cells import Cell, FormattedNumber, format_cell, get_column_letters
+from .tabular.number_format import parse_number_format
+from .tabular.rows import Sheet, UnreadCells
 
 MAX_UNPACKED_BYTES = 512 * 2**20
 """Limit of the unpacked size of all parts of a workbook."""

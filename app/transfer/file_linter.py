@@ -9,9 +9,9 @@ from contextlib import suppress
 from dataclasses import replace
 
 from ..case.limits import to_json_bytes
-from ..formats.cells import get_column_number
 from ..formats.csv import find_row_line_numbers
 from ..formats.file_format import TABLES, FileFormat
+from ..formats.tabular.cells import get_column_number
 from ..lint.linter import REPAIRED, lint_package
 from ..lint.positions import JsonPositionFinder
 from ..lint.rules.catalog import FILE_FORMAT, SCHEMA

@@ -22,7 +22,7 @@ from ..formats.file_format import (
     detect_file_format,
     reject_unsupported_spreadsheet,
 )
-from ..formats.other_formats import diagnose_foreign_json
+from ..formats.tabular.other_formats import diagnose_foreign_json
 from ..formatting import format_count
 from ..net.compression import GZIP_MAGIC
 from ..net.download import MAX_DOWNLOAD_MB, Fetcher, decompress_gzip

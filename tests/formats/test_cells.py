@@ -11,10 +11,10 @@ from support.packages import list_entities
 from support.tables import METADATA, read_items, save_workbook, write_package
 
 from case_server.case.package import parse_package
-from case_server.formats.cells import get_column_letters, get_column_number
 from case_server.formats.file_format import FileFormat
-from case_server.formats.number_format import parse_number_format
 from case_server.formats.reader import read_framework
+from case_server.formats.tabular.cells import get_column_letters, get_column_number
+from case_server.formats.tabular.number_format import parse_number_format
 from case_server.repair.metadata_options import MetadataOptions
 from case_server.repair.repair_log import RepairSummary
 

@@ -3,7 +3,7 @@
 import pytest
 from support.tables import build_workbook, find_problems, read_items
 
-from case_server.formats.dates import normalize_date
+from case_server.formats.tabular.dates import normalize_date
 
 
 @pytest.mark.parametrize(

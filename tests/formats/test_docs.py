@@ -7,8 +7,8 @@ import pytest
 from openpyxl import load_workbook
 
 from case_server.formats import template
-from case_server.formats.columns import ASSOCIATION, DOCUMENT, ITEM, LAYOUTS, SheetLayout
 from case_server.formats.file_format import FILE_FORMATS
+from case_server.formats.tabular.columns import ASSOCIATION, DOCUMENT, ITEM, LAYOUTS, SheetLayout
 
 DOCS = (Path(__file__).parents[2] / "docs" / "guides" / "spreadsheets.md").read_text()
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from support.tables import find_problems, read_items
 
-from case_server.formats.headings import NumberedRow, find_heading_row
+from case_server.formats.tabular.headings import NumberedRow, find_heading_row
 
 KNOWN = {"Code", "Parent", "Statement", "Standard"}
 

@@ -17,8 +17,8 @@ from support.packages import list_entities
 from support.tables import METADATA, build_workbook, read_items, save_workbook
 
 from case_server.exceptions import BadRequest, UnprocessableContent
-from case_server.formats.cells import get_column_letters, strip_invisible
 from case_server.formats.reader import read_framework
+from case_server.formats.tabular.cells import get_column_letters, strip_invisible
 
 Value: TypeAlias = str | int | float | bool | date | None
 

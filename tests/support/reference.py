@@ -21,7 +21,7 @@ from support.applications import create_client
 from case_server.cli import main as cli_main
 from case_server.conformance.checks import CHECKS
 from case_server.formats import template
-from case_server.formats.columns import Column, SheetLayout
+from case_server.formats.tabular.columns import Column, SheetLayout
 from case_server.lint.rules.catalog import RULES
 from case_server.main import create_app
 from case_server.settings import Settings, get_environment_variable, read_descriptions

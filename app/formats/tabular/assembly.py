@@ -6,15 +6,15 @@ from collections import defaultdict
 from collections.abc import Iterator
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from ..case.entity_urls import make_uuid_urn
-from ..case.package import DerivedValues
-from ..exceptions import Problem
-from ..formatting import format_timestamp
-from ..repair.field_spec import get_field_specs
-from ..repair.fixes import UUID as UUID_PATTERN
-from ..repair.incomplete_packages import derive_document_identifier
-from ..repair.metadata_options import MetadataOptions
-from ..repair.repair_log import RepairLog
+from ...case.entity_urls import make_uuid_urn
+from ...case.package import DerivedValues
+from ...exceptions import Problem
+from ...formatting import format_timestamp
+from ...repair.field_spec import get_field_specs
+from ...repair.fixes import UUID as UUID_PATTERN
+from ...repair.incomplete_packages import derive_document_identifier
+from ...repair.metadata_options import MetadataOptions
+from ...repair.repair_log import RepairLog
 from .columns import (
     ASSOCIATION,
     CRITERION,

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from ..repair.fixes import NUMBER
+from ...repair.fixes import NUMBER
 from .number_format import MAX_SIGNIFICANT_DIGITS
 
 

@@ -17,15 +17,15 @@ from uuid import UUID, uuid5
 
 import orjson
 
-from ..case.entity_urls import make_uuid_urn
-from ..case.model import CFPckgDocument, CFPckgItem
-from ..case.package import DerivedValues
-from ..case.vocabulary import IS_CHILD_OF
-from ..exceptions import Problem
-from ..formatting import truncate
-from ..repair.incomplete_packages import number_in_file_order
-from ..repair.references import ReferenceResolver
-from ..repair.repair_log import RepairLog
+from ...case.entity_urls import make_uuid_urn
+from ...case.model import CFPckgDocument, CFPckgItem
+from ...case.package import DerivedValues
+from ...case.vocabulary import IS_CHILD_OF
+from ...exceptions import Problem
+from ...formatting import truncate
+from ...repair.incomplete_packages import number_in_file_order
+from ...repair.references import ReferenceResolver
+from ...repair.repair_log import RepairLog
 from .cells import format_cell, get_nested
 from .columns import ASSOCIATION, ASSOCIATION_COLUMNS, DEPTH, PARENT_CODE
 from .rows import PARENT_ASSOCIATION, JsonObject, Row

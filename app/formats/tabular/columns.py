@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
 
-from ..case.model import (
+from ...case.model import (
     CaseModel,
     CFAssociation,
     CFPckgDocument,
@@ -19,10 +19,10 @@ from ..case.model import (
     Entity,
     LinkURI,
 )
-from ..case.resources import DEFINITIONS
-from ..case.vocabulary import ASSOCIATION_TYPES, IS_CHILD_OF
-from ..repair import fixes
-from ..repair.field_spec import FieldSpec, get_field_specs
+from ...case.resources import DEFINITIONS
+from ...case.vocabulary import ASSOCIATION_TYPES, IS_CHILD_OF
+from ...repair import fixes
+from ...repair.field_spec import FieldSpec, get_field_specs
 from .cells import (
     DATE,
     DATE_TIME,

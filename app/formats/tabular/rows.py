@@ -8,9 +8,9 @@ from datetime import date, time
 from itertools import chain, islice
 from typing import Any, NamedTuple, TypeAlias
 
-from ..case.vocabulary import IS_CHILD_OF
-from ..exceptions import BadRequest, Problem
-from ..repair.repair_log import RepairLog
+from ...case.vocabulary import IS_CHILD_OF
+from ...exceptions import BadRequest, Problem
+from ...repair.repair_log import RepairLog
 from .cells import (
     DATE,
     DATE_TIME,

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from ..formatting import join_first
+from ...formatting import join_first
 from .cells import Cell, format_cell, get_column_letters, is_blank, is_number, strip_invisible
 from .columns import ASSOCIATION, ITEM, Column, SheetLayout
 

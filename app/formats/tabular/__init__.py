@@ -1,0 +1,1 @@
+"""Tables: the cells, columns and rows of spreadsheets, and the entities that they become."""
