@@ -1,9 +1,11 @@
-"""Imports: the contracts of pyproject.toml, what a start imports, and what the wheel contains."""
+"""The modules: their imports, packages and docstrings, and what the wheel contains."""
 
+import ast
 import os
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 APP = ROOT / "app"
 MIGRATIONS = ROOT / "migrations"
+MAX_MODULES = 12
+MAX_FIRST_LINE_CHARS = 90
 
 
 def test_import_contracts_hold(tmp_path: Path) -> None:
@@ -77,3 +81,19 @@ def test_wheel_contains_all_packages() -> None:
         for file in files
     }
     assert {tuple(name.split(".")) for name in listed} == folders
+
+
+def test_packages_have_at_most_twelve_modules() -> None:
+    modules = (file for file in APP.rglob("*.py") if file.name != "__init__.py")
+    sizes = Counter(str(file.parent.relative_to(ROOT)) for file in modules)
+    assert not {package: size for package, size in sizes.items() if size > MAX_MODULES}
+
+
+def test_first_lines_of_docstrings_are_short() -> None:
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    for file in (*APP.rglob("*.py"), *MIGRATIONS.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, documented) and (docstring := ast.get_docstring(node)):
+                first, *others = docstring.splitlines()
+                assert len(first) <= MAX_FIRST_LINE_CHARS, f"{file}: {first}"
+                assert not (others and others[0]), f"{file}: no blank line after: {first}"

@@ -11,7 +11,7 @@ from typing import Annotated, TypeVar
 from anyio import fail_after, to_thread
 from fastapi import Depends, Request
 
-from ..case.limits import LARGE_BODY_BYTES
+from ..case.validation.limits import LARGE_BODY_BYTES
 from ..exceptions import (
     BadRequest,
     ContentTooLarge,

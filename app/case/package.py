@@ -17,12 +17,12 @@ from typing import NamedTuple, TypeAlias
 from pydantic_core import to_json
 
 from ..exceptions import Problem
-from .limits import ENTITY_DENSITY, RUBRIC_DENSITY, DensityLimit
 from .model import CFAssociation, CFPackage, CFPckgDocument, CFPckgItem, CFRubric, Entity, LinkURI
-from .parsing import parse_json_body
-from .problems import ProblemCollector, format_location
 from .resources import DEFINITIONS
 from .types import Identifier, Omittable
+from .validation.limits import ENTITY_DENSITY, RUBRIC_DENSITY, DensityLimit
+from .validation.parsing import parse_json_body
+from .validation.problems import ProblemCollector, format_location
 from .vocabulary import UNKNOWN_ITEM_TYPE
 
 IdentifierNamespace: TypeAlias = Sequence[tuple[str, Sequence[str]]]

@@ -14,7 +14,6 @@ from typing import Any
 import msgspec
 
 from ..exceptions import BadRequest, ContentTooLarge
-from .limits import DOCUMENT_DENSITY, check_density, has_too_many_members
 from .model import CFDefinition, Entity
 from .package import (
     DEFINITIONS_FIELD,
@@ -28,8 +27,9 @@ from .package import (
     parse_package,
     prepare_package,
 )
-from .parsing import FIRST_MEMBER, parse_or_collect_errors
-from .problems import MAX_COUNTED_PROBLEMS, Location, ProblemCollector, format_location
+from .validation.limits import DOCUMENT_DENSITY, check_density, has_too_many_members
+from .validation.parsing import FIRST_MEMBER, parse_or_collect_errors
+from .validation.problems import MAX_COUNTED_PROBLEMS, Location, ProblemCollector, format_location
 
 MEMBERS = msgspec.json.Decoder(list[msgspec.Raw])
 ARRAY = re.compile(rb"\s*\[")

@@ -49,7 +49,7 @@ dense_option = click.option(
 
 
 def create_fetcher(flags: dict[str, Any]) -> Fetcher:
-    """Create a ``Fetcher``, which downloads URLs, from the parsed command-line options ``flags``.
+    """Create a ``Fetcher``, which downloads URLs, from parsed command-line options ``flags``.
 
     It prints a note on stderr before each retry, except with ``--quiet``. Raises ``UsageError`` if
     the options of ``add_token_options`` contradict each other or are incomplete.

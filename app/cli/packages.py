@@ -173,7 +173,7 @@ def _list_sources(flags: dict[str, Any]) -> list[PackageSource]:
 def _import_sources(
     loader: Importer, sources: list[PackageSource], settings: Settings, *, quiet: bool
 ) -> list[ImportResult]:
-    """Import files, URLs or stdin; print each result as soon as it is known, and return them all.
+    """Import files, URLs or stdin; print each result when it is known, and return them all.
 
     ``loader`` imports the sources with its options, and without a database if it is a dry run and
     there is none. ``quiet`` prints only refused sources.

@@ -9,9 +9,9 @@ from typing import Any
 from pydantic_core import to_json
 
 from ..case.model import CaseModel, CFPackage, CFPckgDocument, CFPckgItem, LinkURI
-from ..case.parsing import parse_json_body
-from ..case.problems import NULL, UNKNOWN_FIELD
 from ..case.resources import RESOURCES
+from ..case.validation.parsing import parse_json_body
+from ..case.validation.problems import NULL, UNKNOWN_FIELD
 from ..exceptions import CaseServerError
 from ..formatting import join_first
 from .profiles import ProfileSpec

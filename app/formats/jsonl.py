@@ -12,9 +12,9 @@ from typing import BinaryIO
 import orjson
 from pydantic_core import from_json
 
-from ..case.numbers import find_inexact_numbers
-from ..case.problems import format_location
 from ..case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS
+from ..case.validation.numbers import find_inexact_numbers
+from ..case.validation.problems import format_location
 from ..exceptions import BadRequest, Problem
 from ..repair.encoding import convert_to_utf8, detect_encoding
 from .file_format import FrameworkWriter

@@ -10,11 +10,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ..case.limits import to_json_bytes
 from ..case.package import DerivedValues, PreparedPackage
 from ..case.package_stream import parse_large_package
-from ..case.problems import create_validation_error
 from ..case.resources import ASSOCIATIONS, ITEMS
+from ..case.validation.limits import to_json_bytes
+from ..case.validation.problems import create_validation_error
 from ..exceptions import BadRequest, Problem, UnprocessableContent
 from ..formatting import join_first, truncate
 from ..repair.metadata_options import MetadataOptions

@@ -22,7 +22,7 @@ from openpyxl.styles.numbers import BUILTIN_FORMATS, BUILTIN_FORMATS_MAX_SIZE
 from openpyxl.utils.exceptions import InvalidFileException
 from openpyxl.worksheet._reader import FORMULA_TAG, VALUE_TAG, WorkSheetParser
 
-from ..case.problems import create_validation_error
+from ..case.validation.problems import create_validation_error
 from ..exceptions import BadRequest, Problem
 from .tabular.cells import Cell, FormattedNumber, format_cell, get_column_letters
 from .tabular.number_format import parse_number_format

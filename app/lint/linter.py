@@ -8,10 +8,10 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from typing import Any
 
-from ..case.limits import TREE_DENSITY, check_density
 from ..case.package import IdentifiedCFPackage, check_package_identifier
-from ..case.parsing import get_standard_name, parse_json_body
-from ..case.problems import NULL
+from ..case.validation.limits import TREE_DENSITY, check_density
+from ..case.validation.parsing import get_standard_name, parse_json_body
+from ..case.validation.problems import NULL
 from ..exceptions import BadRequest, Problem, UnprocessableContent
 from ..repair.reader import (
     NO_OPTIONS,

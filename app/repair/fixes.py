@@ -15,7 +15,6 @@ from typing import Any, Literal, TypeAlias, TypeGuard
 from urllib.parse import quote
 
 from ..case.entity_urls import URI_CHARACTERS
-from ..case.numbers import is_exact_as_double
 from ..case.resources import RESOURCES
 from ..case.types import (
     URI_PATTERN,
@@ -29,6 +28,7 @@ from ..case.types import (
     Text,
     Uri,
 )
+from ..case.validation.numbers import is_exact_as_double
 from ..case.vocabulary import ASSOCIATION_TYPES, CASE_VERSION, TARGET_TYPES
 
 Fix: TypeAlias = tuple[str, Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..case.model import CaseModel, CFPckgItem, Entity, LinkURI
-from ..case.parsing import FIELD_ALIASES
+from ..case.validation.parsing import FIELD_ALIASES
 from .completion import fill_in_full_statement, make_link_from_string
 from .field_spec import (
     FieldSpec,

@@ -13,15 +13,15 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from ..case.limits import TREE_DENSITY, check_density
 from ..case.model import CFPackage, CFPckgDocument
-from ..case.numbers import find_inexact_numbers
 from ..case.package import IdentifiedCFPackage, PreparedPackage, make_document_link
 from ..case.package_stream import parse_large_package
-from ..case.parsing import get_standard_name
-from ..case.problems import create_validation_error, format_location
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ..case.types import ASSOCIATION_TYPE_PATTERN, IDENTIFIER_PATTERN, PATTERN_MESSAGES
+from ..case.validation.limits import TREE_DENSITY, check_density
+from ..case.validation.numbers import find_inexact_numbers
+from ..case.validation.parsing import get_standard_name
+from ..case.validation.problems import create_validation_error, format_location
 from ..exceptions import (
     BadRequest,
     CaseServerError,

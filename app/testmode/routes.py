@@ -31,8 +31,8 @@ from ..auth.local_issuer import LocalIssuer
 from ..auth.scopes import Scope
 from ..case.package import PreparedPackage, parse_package
 from ..case.package_stream import parse_large_package
-from ..case.problems import format_location
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, ResourceType
+from ..case.validation.problems import format_location
 from ..db.write import soft_delete
 from ..exceptions import BadRequest, Conflict, Problem, UnprocessableContent
 from ..repair.reader import repair_and_parse

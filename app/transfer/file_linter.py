@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from ..case.limits import to_json_bytes
+from ..case.validation.limits import to_json_bytes
 from ..formats.csv import find_row_line_numbers
 from ..formats.file_format import TABLES, FileFormat
 from ..formats.tabular.cells import get_column_number

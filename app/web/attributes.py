@@ -1,4 +1,4 @@
-"""Stored entities as the pages show them: attributes, titles and relations to other entities."""
+"""Stored entities as pages show them: attributes, titles and relations to other entities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Make foreign keys to definitions deferrable, so that a package can be written in any order."""
+"""Make foreign keys to definitions deferrable, so that packages are written in any order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Comment all tables and columns, and add views with one typed column per field of the standard.
+"""Comment all tables and columns, and add views with a typed column per field.
 
 The views are for people with psql or a BI tool: they show live entities as the standard profile
 answers them. Each column is named after its field in snake_case. A link has one column for each of

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from support import factories
 
-from case_server.case import limits, package_stream
-from case_server.case.limits import MIN_ALLOWED_VALUES, SLICE_BYTES, check_density
+from case_server.case import package_stream
 from case_server.case.model import CFItem
 from case_server.case.package import PreparedPackage
 from case_server.case.package_stream import parse_large_package, parse_package_lazily
-from case_server.case.parsing import parse_json_body
+from case_server.case.validation import limits
+from case_server.case.validation.limits import MIN_ALLOWED_VALUES, SLICE_BYTES, check_density
+from case_server.case.validation.parsing import parse_json_body
 from case_server.exceptions import BadRequest, ContentTooLarge, UnprocessableContent
 from case_server.repair.reader import repair_and_parse
 

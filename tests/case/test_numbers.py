@@ -11,12 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import factories
 
-from case_server.case.limits import LARGE_BODY_BYTES
 from case_server.case.model import CFAssociation, CFItem
-from case_server.case.numbers import SLICE_BYTES, is_exact_as_double, may_hold_inexact_numbers
 from case_server.case.package import make_entity_row
 from case_server.case.package_stream import parse_large_package, parse_package_lazily
-from case_server.case.parsing import parse_json_body
+from case_server.case.validation.limits import LARGE_BODY_BYTES
+from case_server.case.validation.numbers import (
+    SLICE_BYTES,
+    is_exact_as_double,
+    may_hold_inexact_numbers,
+)
+from case_server.case.validation.parsing import parse_json_body
 from case_server.exceptions import UnprocessableContent
 from case_server.formats.reader import read_framework as read_file
 from case_server.repair.metadata_options import MetadataOptions

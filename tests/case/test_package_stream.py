@@ -9,12 +9,16 @@ from typing import Any
 import pytest
 from support import factories
 
-from case_server.case.limits import CHUNK_MEMBERS, LARGE_BODY_BYTES
 from case_server.case.model import CFItem
 from case_server.case.package import PreparedPackage, parse_package
 from case_server.case.package_stream import parse_large_package
-from case_server.case.parsing import parse_json_body
-from case_server.case.problems import MAX_CHUNKS, MAX_COUNTED_PROBLEMS, MAX_LISTED_PROBLEMS
+from case_server.case.validation.limits import CHUNK_MEMBERS, LARGE_BODY_BYTES
+from case_server.case.validation.parsing import parse_json_body
+from case_server.case.validation.problems import (
+    MAX_CHUNKS,
+    MAX_COUNTED_PROBLEMS,
+    MAX_LISTED_PROBLEMS,
+)
 from case_server.exceptions import BadRequest, UnprocessableContent
 
 Body = dict[str, Any]

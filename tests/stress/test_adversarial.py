@@ -13,7 +13,7 @@ from support.machine_load import measure_slowdown
 from support.selection import scale_examples
 
 from case_server.api.exception_handlers import MAX_LISTED_PROBLEMS
-from case_server.case.limits import check_density
+from case_server.case.validation.limits import check_density
 from case_server.exceptions import ContentTooLarge
 from stress import adversarial, filter_fuzz, openapi_fuzz
 from stress.large_bodies import BACKGROUND, HOSTILE, SERVER

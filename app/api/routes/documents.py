@@ -3,9 +3,9 @@
 from fastapi import APIRouter, Request, Response
 
 from ...case.model import CFDocument, CFPckgDocument, LinkURI
-from ...case.parsing import ParsedBody
-from ...case.problems import REQUIRED
 from ...case.resources import DOCUMENTS
+from ...case.validation.parsing import ParsedBody
+from ...case.validation.problems import REQUIRED
 from ...db.write import entities as store
 from ...exceptions import UnprocessableContent
 from ..dependencies import DatabaseDep, SourcedId, WriteAccess

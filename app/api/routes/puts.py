@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 from fastapi import APIRouter, Request, Response
 
 from ...case.model import Entity
-from ...case.parsing import ParsedBody, parse_json_body
 from ...case.resources import ResourceType
+from ...case.validation.parsing import ParsedBody, parse_json_body
 from ..dependencies import DatabaseDep, SourcedId, WriteAccess
 from ..echoed_values import EchoedValuesDep
 from ..openapi import operations

@@ -18,7 +18,9 @@ from uuid import NAMESPACE_URL, uuid5
 from pydantic import ValidationError, create_model
 from pydantic_core import from_json
 
-from ..exceptions import BadRequest
+from ...exceptions import BadRequest
+from ..model import CaseModel, CFAssociation, CFPackage, CFRubric, Entity
+from ..types import URI_PATTERN
 from .limits import (
     LARGE_BODY_BYTES,
     SMALL_BODY_BYTES,
@@ -29,15 +31,8 @@ from .limits import (
     to_json_bytes,
     validate_fail_fast,
 )
-from .model import CaseModel, CFAssociation, CFPackage, CFRubric, Entity
 from .numbers import find_inexact_numbers
-from .problems import (
-    UNKNOWN_FIELD,
-    Location,
-    ProblemCollector,
-    format_location,
-)
-from .types import URI_PATTERN
+from .problems import UNKNOWN_FIELD, Location, ProblemCollector, format_location
 
 Model = TypeVar("Model", bound=CaseModel)
 

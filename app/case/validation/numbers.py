@@ -15,7 +15,7 @@ from functools import partial
 from math import isfinite
 from typing import Any, NamedTuple
 
-from ..formatting import truncate
+from ...formatting import truncate
 from .limits import list_model_field_names
 from .problems import Location
 

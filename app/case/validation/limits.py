@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import SchemaValidator, core_schema, to_json
 
-from ..exceptions import ContentTooLarge
-from .model import CaseModel
+from ...exceptions import ContentTooLarge
+from ..model import CaseModel
+from ..types import describe_unstorable_extensions
 from .problems import Location, ProblemCollector, format_location
-from .types import describe_unstorable_extensions
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ..exceptions import Problem, UnprocessableContent
-from ..formatting import format_count
-from .types import PATTERN_MESSAGES
+from ...exceptions import Problem, UnprocessableContent
+from ...formatting import format_count
+from ..types import PATTERN_MESSAGES
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

@@ -1,0 +1,1 @@
+"""Validation of JSON from clients: limits, exact numbers, parsing and problem reports."""
