@@ -110,10 +110,11 @@ def _decode(raw: bytes) -> str:
 
 
 def _reject_damaged_utf8(raw: bytes, offset: int) -> None:
-    """Raise ``BadRequest`` if most characters beyond ASCII are valid UTF-8.
+    """Raise ``BadRequest`` if a file is UTF-8 with some damaged bytes, and not Windows-1252.
 
-    As Windows-1252, each of them would become two or three wrong ones. ``offset`` is that of the
-    first byte that is not UTF-8.
+    The file is taken as UTF-8 if most of its non-ASCII characters are valid. If it were decoded as
+    Windows-1252, two or three wrong characters would replace each of them. ``offset`` is the
+    position of the first invalid byte.
     """
     characters = NOT_ASCII.findall(raw.decode(errors="replace"))
     if 2 * characters.count(REPLACEMENT_CHARACTER) < len(characters):

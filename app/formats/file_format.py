@@ -71,7 +71,7 @@ class FrameworkWriter(ABC):
 
 
 def detect_file_format(filename: str) -> FileFormat | None:
-    """Return the file format that a file name's extension indicates, or None if it is unknown.
+    """Return the file format for a file name's extension, such as "csv"; None if unknown.
 
     A final ``.gz`` is ignored: ``maths.csv.gz`` is a CSV file.
     """

@@ -34,15 +34,16 @@ class JsonLinesWriter(FrameworkWriter):
         self._file = file
 
     def add(self, kind: str, entity: JsonObject) -> None:
-        """Write an entity of a class such as CFItem as a line ``{kind: entity}``."""
+        """Write an entity as a line ``{kind: entity}``; ``kind`` is its class, such as CFItem."""
         self._file.write(orjson.dumps({kind: entity}, option=orjson.OPT_APPEND_NEWLINE))
 
 
 def read_json_lines(raw: bytes) -> tuple[JsonObject, dict[str, RowLocation], list[Problem]]:
     """Parse JSON Lines and return (package, locations, problems).
 
-    ``locations`` maps the path of each entity in the package, such as ``CFItems[0]``, to its line;
-    ``problems`` lists invalid lines and numbers. Raises ``BadRequest`` if no line can be read.
+    ``locations`` maps the path of each entity in the package, such as ``CFItems[0]``, to its line.
+    ``problems`` lists invalid lines, and numbers that a double would round. Raises ``BadRequest``
+    if no line can be read.
     """
     package: JsonObject = {
         "CFItems": [],
@@ -86,7 +87,10 @@ def is_json_lines_export(raw: bytes) -> bool:
 
 
 def _add_entity_from_line(package: JsonObject, line: bytes) -> str:
-    """Parse a line, add its entity to ``package``, and return its path, such as ``CFItems[3]``."""
+    """Parse a line, add its entity to ``package``, and return its path, such as ``CFItems[3]``.
+
+    Raises ``ValueError`` for a line that is not JSON or not ``{class: entity}``.
+    """
     try:
         value = from_json(line)  # orjson would read large integers as floats
     except ValueError as error:

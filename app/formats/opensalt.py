@@ -96,7 +96,7 @@ class OpenSaltWriter(FrameworkWriter):
     def finish(self) -> None:
         """Write all added entities to the file.
 
-        Appends messages about values that OpenSALT's layout cannot hold to ``notes``. Raises
+        Adds messages about values that OpenSALT's layout cannot hold to the list ``notes``. Raises
         ``UnprocessableContent`` if a string is too long for a cell.
         """
         self._sort_and_number_items()
@@ -110,7 +110,8 @@ class OpenSaltWriter(FrameworkWriter):
     def _sort_and_number_items(self) -> None:
         """Determine the tree order of all items and the smartLevel, such as 1.2.3, of each one.
 
-        Items outside the tree come last and get no smartLevel.
+        Sets ``_parents``, ``_levels`` and ``_order``. Items outside the tree come last and get no
+        smartLevel; a note for the user gives their number.
         """
         self._parents: dict[str, JsonObject] = {}
         """The first isChildOf of each item that leads to a node of this framework."""
@@ -149,9 +150,10 @@ class OpenSaltWriter(FrameworkWriter):
     def _make_cells(
         self, kind: str, entity: JsonObject, columns: Iterable[str], extra: JsonObject
     ) -> list[Cell]:
-        """Return an entity's cells in the named columns; count its other fields as left out.
+        """Return a list of an entity's cells, one for each of the named columns.
 
-        ``extra`` maps column names to values that replace the entity's.
+        ``kind`` is the entity's class. ``extra`` maps column names to values that replace the
+        entity's. The entity's other fields are counted in ``_left_out``.
         """
         names = [*columns]
         used = {name.partition(".")[0] for name in names} | DERIVED_FIELDS | extra.keys()
@@ -239,14 +241,18 @@ class OpenSaltWriter(FrameworkWriter):
         self._count_omitted_fields(association)
 
     def _count_omitted_fields(self, association: JsonObject) -> None:
-        """Count the fields of an association that the row of an item cannot hold."""
+        """Count the fields of an association that an item's row has no column for.
+
+        The counts are added to ``_left_out``, for a note to the user.
+        """
         for name in association.keys() & {"notes", "extensions", "CFAssociationGroupingURI"}:
             self._left_out[f"CFAssociation.{name}"] += 1
 
     def _note_unresolvable_parents(self, extra: dict[str, JsonObject]) -> None:
-        """Add a note for the user if OpenSALT would not find parents in ``extra`` by code.
+        """Add a note for the user if OpenSALT would not find the parents of items by their codes.
 
-        ``extra`` maps the identifier of each item to the additional cells of its row.
+        OpenSALT finds no parent if a code is missing or occurs twice. ``extra`` maps the identifier
+        of each item to its row's additional cells, such as ``parent`` and ``parentCode``.
         """
         codes = {self._items[name].get("humanCodingScheme"): name for name in self._order}
         codes.pop(None, None)

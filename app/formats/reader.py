@@ -48,9 +48,9 @@ class AssembledPackage:
     """Values that the rows of a spreadsheet do not give."""
 
     def describe_location(self, path: str) -> str:
-        """Convert a path in ``tree`` to a location in the file, such as "row 5, column B".
+        """Convert the path of a problem, such as ``CFItems[0].notes``, to a location in the file.
 
-        Returns the path itself if its location is unknown.
+        The location is text such as "row 5, column B". If it is unknown, returns the path itself.
         """
         if path.startswith("CFDocument"):
             entity, name = "CFDocument", path.removeprefix("CFDocument").lstrip(".")
@@ -62,9 +62,9 @@ class AssembledPackage:
         return self.locations[entity].describe(name) if entity in self.locations else path
 
     def locate_problem(self, problem: Problem) -> Problem:
-        """Return a copy of a problem with its location in the file and the invalid value.
+        """Return a copy of a problem with its location in the file in place of its JSON path.
 
-        The path of ``problem`` is a path in ``tree``.
+        If the message begins with "must", the invalid value is put before it.
         """
         path, message = problem["path"], problem["message"]
         value = get_value_at(self.tree, path)
@@ -151,8 +151,8 @@ def assemble_package(
 ) -> AssembledPackage:
     """Build an unvalidated package from the rows of a spreadsheet or from JSON Lines.
 
-    ``metadata`` replaces values in the file, such as a title. ``strict`` turns repairs off. Raises
-    ``BadRequest`` if the file is not of this format.
+    ``metadata`` gives the title, creator and identifier that replace those in the file. ``strict``
+    turns repairs off. Raises ``BadRequest`` if the file is not of this format.
     """
     reject_unsupported_spreadsheet(raw)
     if file_format == "jsonl":
@@ -199,10 +199,11 @@ def _parse_package_json(
     options: RepairOptions,
     is_export: bool = False,
 ) -> tuple[PreparedPackage, list[RepairSummary]]:
-    """Parse the JSON of a package and return (package, repairs).
+    """Parse the JSON of a package, repair it if allowed, and return (package, repairs).
 
-    There are no repairs if ``strict`` is set, or if ``is_export`` is set, the package is valid, and
-    the user gave no metadata.
+    If ``strict`` is true, nothing is repaired, and invalid JSON raises ``UnprocessableContent``.
+    ``is_export`` says that ``export`` wrote the file: if its package is valid, it is repaired only
+    if ``options`` contain metadata that replace values.
     """
     has_overrides = options.metadata is not None and options.metadata.has_overrides
     if strict or (is_export and not has_overrides):

@@ -77,7 +77,10 @@ class TableWriter(FrameworkWriter):
         self._spool(layout, make_cells(layout, entity, {"parent": parent} if parent else None))
 
     def _add_association(self, association: JsonObject) -> None:
-        """Hold an item's first isChildOf association for the item's row; store others as rows."""
+        """Store an association as a row, or for its item's row if it is the item's first isChildOf.
+
+        Associations for the rows of items are held in ``_children`` until these rows are written.
+        """
         self._associations += 1
         origin = association["originNodeURI"]["identifier"]
         parent = association["destinationNodeURI"]["identifier"]
@@ -108,7 +111,10 @@ class TableWriter(FrameworkWriter):
             yield self._add_parent_cells(cells) if layout is ITEM else cells
 
     def _add_parent_cells(self, cells: RowCells) -> RowCells:
-        """Return the cells of an item's row plus cells for its parent and its sequence number."""
+        """Return a copy of an item's cells with cells for its parent and sequence number.
+
+        If the item has no parent, the added cell ``parentAssociation`` contains ``none``.
+        """
         child = self._children.get(str(cells.get("identifier")))
         if child is None:
             return {**cells, "parentAssociation": NO_PARENT}
@@ -122,9 +128,10 @@ class TableWriter(FrameworkWriter):
         return {**cells, **placed}
 
     def _spool_remaining_rows(self) -> None:
-        """Store rows for the isChildOf associations whose origin is not an item of the framework.
+        """Store the rows that are known only when all entities have been added.
 
-        Also stores the row with the ``extensions`` of the package.
+        These rows are isChildOf associations whose origin is not an item of the framework, and the
+        row with the ``extensions`` of the package.
         """
         items = {str(cells.get("identifier")) for cells in self._iter_spooled_rows(ITEM)}
         for origin in self._children.keys() - items:

@@ -69,7 +69,7 @@ def read_workbook(raw: bytes) -> list[Sheet]:
 
     Raises ``BadRequest`` if the workbook is invalid or too large.
     """
-    _refuse_large_workbook(raw)
+    _reject_large_workbook(raw)
     try:
         with warnings.catch_warnings():
             # About what is not read: validations, drawings, styles.
@@ -93,11 +93,11 @@ READ_ERRORS = (
 """Exceptions of openpyxl and zipfile for damaged files. ``RuntimeError`` is for encrypted parts."""
 
 
-def _refuse_large_workbook(raw: bytes) -> None:
+def _reject_large_workbook(raw: bytes) -> None:
     """Raise ``BadRequest`` if a file is not a workbook, or would be too large when unpacked.
 
-    The check relies on the sizes in the ZIP directory, because zipfile never unpacks more than
-    these.
+    The sizes are read from the ZIP directory. They can be relied on, because zipfile never unpacks
+    more.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
@@ -110,12 +110,12 @@ def _refuse_large_workbook(raw: bytes) -> None:
                 )
             for part in parts:
                 if part.filename.endswith(".xml"):
-                    _refuse_many_tags(archive, part)
+                    _reject_many_tags(archive, part)
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError) as error:
         raise BadRequest(f"the file is not an XLSX workbook: {error}") from None
 
 
-def _refuse_many_tags(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> None:
+def _reject_many_tags(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> None:
     if part.file_size <= MAX_TAGS * len("<c/>"):
         return
     tags = 0
@@ -133,12 +133,15 @@ def _refuse_many_tags(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> None:
 
 @dataclass
 class _CellBudget:
-    """Limits the total number of cells that are read from a workbook."""
+    """The number of cells that may still be read from a workbook."""
 
     left: int
 
     def count_cells(self, cells: int) -> None:
-        """Count a row's cells, an empty row as one; raise ``BadRequest`` above the limit."""
+        """Subtract the cells of one row from the limit; an empty row counts as one cell.
+
+        ``cells`` is their number. Raises ``BadRequest`` if the limit is exceeded.
+        """
         self.left -= max(1, cells)
         if self.left < 0:
             raise _make_cell_limit_error()
@@ -204,7 +207,8 @@ def _read_values(
 ) -> list[Cell]:
     """Return the values of a row as a list by column index, with None for empty cells.
 
-    Appends the names of cells beyond ``MAX_COLUMNS`` to ``extra_cells``.
+    ``workbook`` supplies the number formats of the cells. The names of cells beyond ``MAX_COLUMNS``
+    are appended to ``extra_cells``.
     """
     values: list[Cell] = []
     for cell in cells:
@@ -231,7 +235,10 @@ def _get_number_format(book: Any, style_id: int) -> str:
 
 
 def _apply_number_format(value: float, code: str) -> Cell:
-    """Return a number, as a ``FormattedNumber`` if its format code changes the digits shown."""
+    """Return a number, as a ``FormattedNumber`` if the format changes the digits shown.
+
+    ``code`` is the number format code of the cell, such as ``0.00``.
+    """
     digits = parse_number_format(code)
     text = digits.format(value) if digits else None
     if digits is None or text is None or (digits.decimals == 0 and text == format_cell(value)):

@@ -166,7 +166,12 @@ class Fetcher:
         raise AssertionError
 
     def _send(self, url: str, operator_url: str, headers: dict[str, str]) -> FetchResult | None:
-        """Send one GET request; return the response, or None if its status is 304."""
+        """Send one GET request; return the response, or None if its status is 304.
+
+        Only the host of ``operator_url``, the URL that the user typed, may have a private address,
+        and only its origin gets the access token. Raises ``DownloadError`` if the request or
+        response fails.
+        """
         try:
             if self._token and _is_same_or_upgraded_origin(url, operator_url):
                 headers = headers | {"Authorization": f"Bearer {self._token}"}
@@ -256,9 +261,10 @@ def _stream_with_redirects(
 
 
 def _explain_end_of_retries(error: DownloadError, attempts: int, delay: float) -> str:
-    """Return a phrase on why no further attempt follows an error.
+    """Return a phrase that says why a request is not retried after an error.
 
-    ``delay`` is the number of seconds that the client would wait before this attempt.
+    ``attempts`` is the number of requests sent; ``delay`` is the number of seconds that the client
+    would wait before another one.
     """
     if error.retry_after is not None and attempts < MAX_ATTEMPTS:
         return (

@@ -37,7 +37,7 @@ def request_token(
 
 
 def extract_access_token(body: bytes) -> str | None:
-    """Return the access token in a token endpoint's response body, or None if there is none."""
+    """Return the access token from the JSON of a token endpoint's response, or None."""
     try:
         token = orjson.loads(body)["access_token"]
     except (ValueError, KeyError, TypeError):

@@ -53,11 +53,11 @@ NO_KEEPALIVE = httpx.Limits(max_keepalive_connections=0)
 
 
 class BlockedAddress(httpx.RequestError):
-    """Raised when the SSRF guard blocks a request, mostly because it leads to a private address."""
+    """Raised when the SSRF guard blocks a request, for example to a private address."""
 
 
 class ResponseTooLarge(httpx.RequestError):
-    """Raised when a response is too large, or is compressed, so its size cannot be checked."""
+    """Raised when a response is too large, or is compressed, which hides its size."""
 
 
 class UnknownHost(httpx.ConnectError):
@@ -152,7 +152,11 @@ class OperatorUrlTransport(httpx.BaseTransport):
 def create_public_only_client(
     *, allow_private: bool, trusted_urls: Iterable[str] = ()
 ) -> httpx.AsyncClient:
-    """Create an async HTTP client that uses a ``PublicOnlyTransport`` with these arguments."""
+    """Create an async HTTP client that connects to public addresses only, to prevent SSRF.
+
+    The origins of ``trusted_urls`` may also have private addresses. ``allow_private`` disables the
+    check.
+    """
     transport = PublicOnlyTransport(allow_private=allow_private, trusted_urls=trusted_urls)
     return httpx.AsyncClient(transport=transport, timeout=CLIENT_TIMEOUT_SECONDS)
 
@@ -302,7 +306,10 @@ def _create_blocked_error(request: httpx.Request, reason: str) -> BlockedAddress
 
 
 def get_origin(url: httpx.URL | str) -> tuple[str, str, int]:
-    """Return the scheme, host and port of a URL. Raises ``httpx.InvalidURL``."""
+    """Return the (scheme, host, port) of a URL. Raises ``httpx.InvalidURL``.
+
+    If the URL has no port, the result contains the default port of the scheme, or 0.
+    """
     url = httpx.URL(url)
     return url.scheme, url.host, url.port or DEFAULT_PORTS.get(url.scheme, 0)
 

@@ -50,9 +50,10 @@ def show_status(text: str) -> None:
 
 
 def create_progress_reporter(name: str, *, quiet: bool) -> Progress:
-    """Return a callback that takes the name of a stage and shows a progress bar for ``name``.
+    """Create a callback that shows a progress bar for a source on the terminal's status line.
 
-    If ``quiet`` is true, the callback shows nothing.
+    ``name`` is the source to show beside the bar. The callback takes the name of the current stage;
+    an empty string erases the bar. If ``quiet`` is true, the callback does nothing.
     """
     if quiet:
         return lambda _: None
@@ -67,7 +68,7 @@ def create_progress_reporter(name: str, *, quiet: bool) -> Progress:
 
 
 def print_note(message: str) -> None:
-    """Erase the status line and print a message to stderr."""
+    """Erase the terminal's status line, which shows the progress, and print a message to stderr."""
     show_status("")
     click.echo(message, err=True)
 
@@ -75,8 +76,9 @@ def print_note(message: str) -> None:
 def format_problems(problems: Sequence[Problem], stream: TextIO, omitted: int = 0) -> Iterator[str]:
     """Yield a line of text for each problem, then a line with the number of problems not listed.
 
-    If ``stream`` is a terminal, only the first 50 problems are listed. ``omitted`` is the number of
-    problems that were found but are not in ``problems``; the last line counts them, too.
+    If ``stream``, the output, is a terminal, at most ``MAX_LISTED_PROBLEMS`` are listed. The number
+    in the last line includes ``omitted``, the number of problems that ``problems`` does not
+    contain.
     """
     limit = MAX_LISTED_PROBLEMS if stream.isatty() else len(problems)
     for problem in problems[:limit]:
@@ -86,7 +88,7 @@ def format_problems(problems: Sequence[Problem], stream: TextIO, omitted: int = 
 
 
 def format_counts(counts: ChangeCounts) -> str:
-    """Format change counts as "2 added, 1 changed, 30 unchanged, 0 deleted"."""
+    """Format a ``ChangeCounts`` as "2 added, 1 changed, 30 unchanged, 0 deleted"."""
     return (
         f"{counts.created:,} added, {counts.updated:,} changed, {counts.unchanged:,} unchanged, "
         f"{counts.deleted:,} deleted"

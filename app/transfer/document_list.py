@@ -35,7 +35,7 @@ TOTALS = ("total", "totalCount")
 
 @dataclass
 class DocumentList:
-    """The CFDocuments in a CASE server's list, and whether this list is known to be complete."""
+    """The CFDocuments that another CASE server lists, and reasons why some may be missing."""
 
     package_urls: dict[str, list[str]] = field(default_factory=dict)
     """URLs to try for the package of each document, in order, by document identifier."""
@@ -117,10 +117,11 @@ class _DocumentPageReader:
         raise DownloadError(f"the list has more than {MAX_PAGES:,} pages")
 
     def _fetch_page(self, *, is_linked: bool) -> FetchResult | None:
-        """Fetch the current page; return None if the server answers 404 after the last page.
+        """Fetch the current page, or return None if a 404 shows that the list has ended.
 
-        ``is_linked`` is true if a Link header named the page, and false if the reader guessed it
-        from the offset. Only a guessed page may be missing.
+        ``is_linked`` says whether a Link header contained the URL of the page, or the reader
+        calculated its offset. A 404 raises ``DownloadError`` for a linked page and for the first
+        one.
         """
         self.visited.add(self.page_url)
         try:
@@ -137,7 +138,11 @@ class _DocumentPageReader:
         return page
 
     def _add_page(self, page: FetchResult) -> bool:
-        """Add the documents of a page to the list; return whether any of them is new."""
+        """Add the documents in a response to the list; return whether any of them is new.
+
+        ``page`` is the response for one page. Also updates the list's total. Raises
+        ``DownloadError`` if a document has no identifier.
+        """
         documents = self.documents
         entries, body_total = _parse_page(page)
         known = len(documents.package_urls)

@@ -41,9 +41,10 @@ def lint_file(
 ) -> LintResult:
     """Lint a file of any format, and return each violation with its location in the file.
 
-    ``rules`` are the identifiers of the rules to apply. ``metadata`` replaces values in the file,
-    such as its title. Raises ``ContentTooLarge`` for JSON with too many values per megabyte, unless
-    ``allow_dense`` is true, and ``BadRequest`` if a spreadsheet or JSON Lines file cannot be read.
+    ``rules`` are the identifiers of the rules to apply. ``metadata`` gives values, such as a title,
+    that replace those in the file. Raises ``ContentTooLarge`` for JSON with too many values per
+    megabyte, unless ``allow_dense`` is true, and ``BadRequest`` if a spreadsheet or JSON Lines file
+    cannot be read.
     """
     options = NO_OPTIONS if file_format in TABLES else RepairOptions(metadata=metadata)
     if file_format == "case-json":
@@ -87,7 +88,8 @@ def _convert_repair(repair: RepairSummary) -> Violation:
 def _add_table_position(violation: Violation, row_lines: Sequence[int]) -> Violation:
     """Return a copy of a violation with the sheet, line and column that its path names.
 
-    ``row_lines`` contains the line number of each row of a CSV file, whose rows may span lines.
+    The path is a location such as "row 5, column B". ``row_lines`` contains the line number of each
+    row of a CSV file, where a row may have several lines; for other files it is empty.
     """
     if violation.rule == SCHEMA.id and violation.repair:
         # What import repairs in a table is a matter of the file format, not of the JSON schema.

@@ -48,9 +48,9 @@ async def resolve_framework_id(database: Database, id_or_prefix: str) -> str:
 async def make_framework_not_found_error(
     database: Database, identifier: str, *, deleted: bool = False
 ) -> NotFound:
-    """Create the error for an unknown framework; it suggests similar identifiers.
+    """Create a ``NotFound`` for an unknown framework, which suggests similar identifiers.
 
-    If ``deleted`` is true, the framework was sought among the deleted ones.
+    ``deleted`` is true if the framework was sought among the deleted ones.
     """
     live = await list_framework_summaries(database, identifier) if deleted else []
     if any(row.identifier == identifier for row in live):
@@ -83,7 +83,10 @@ async def suggest_item_id(database: Database, identifier: str, *, deleted: bool 
 
 
 def _suggest_similar(id_or_prefix: str, known_ids: Sequence[str]) -> str:
-    """Return "did you mean …?" with known identifiers that begin similarly, or ""."""
+    """Return "did you mean …?" with the most similar known identifiers, or "" if there are none.
+
+    ``id_or_prefix`` may be the start of an identifier.
+    """
     # Each identifier is compared only up to the length of the given one, which may be a prefix.
     starts = {identifier[: len(id_or_prefix)]: identifier for identifier in known_ids}
     near = get_close_matches(id_or_prefix, starts, n=MAX_LISTED_IDS, cutoff=MIN_SIMILARITY)

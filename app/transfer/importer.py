@@ -52,7 +52,10 @@ WRAPPED_PACKAGE = re.compile(rb'\s*\{\s*"CFPackage"\s*:')
 
 @dataclass
 class ImportResult:
-    """The result of importing one source or, in a dry run, what an import would produce."""
+    """The result of importing a source: its status, counts, repairs and problems.
+
+    In a dry run, these are the values that an import would have.
+    """
 
     source: str
     status: str = "refused"
@@ -156,7 +159,7 @@ class Importer:
             database,
             package,
             progress=progress,
-            echoed=_find_echoes(raw, package, self.base_url),
+            echoed=_detect_echoed_values(raw, package, self.base_url),
             guard=guard,
             dry_run=self.dry_run,
         )
@@ -180,13 +183,14 @@ class Importer:
         )
 
 
-def _find_echoes(raw: bytes, package: PreparedPackage, base_url: str | None) -> EchoedValues:
-    """Return which values of a package this server may have added to an API response.
+def _detect_echoed_values(
+    raw: bytes, package: PreparedPackage, base_url: str | None
+) -> EchoedValues:
+    """Return the values of a package that this server may have added to a saved response.
 
-    An import of a saved response does not store these values. The API of the SDK profile, unlike an
-    export, wraps packages in an object and replaces the stored uris with URLs of the server: URLs
-    below the public URL ``base_url`` or, for requests from the same machine, below a loopback
-    address.
+    Import does not store these values. Responses of the SDK profile, unlike exports, wrap packages
+    in an object and replace the stored uris. The new ones begin with ``base_url``, the public URL,
+    or with a loopback address for requests from the same machine.
     """
     has_default_item_types = may_have_default_item_types(raw)
     if not WRAPPED_PACKAGE.match(raw):
@@ -199,9 +203,10 @@ def _find_echoes(raw: bytes, package: PreparedPackage, base_url: str | None) -> 
 
 
 def _find_loopback_url(uri: str) -> str | None:
-    """Return the base URL of an SDK-profile ``uri`` if its host is a loopback address, or None.
+    """Return the base URL of this server from a ``uri`` in a saved response of the SDK profile.
 
-    A server without a public URL builds them from the address by which a client reached it.
+    Returns None unless the host is a loopback address. A server without a public URL builds uris
+    from the address in the client's request, such as http://localhost:8080.
     """
     try:
         parts = urlsplit(uri)
@@ -217,7 +222,8 @@ def _explain_repeated_document(
 ) -> str | None:
     """Return a dry run's note that an earlier source contains the same document, or None.
 
-    The dry run compares both sources with the database, which lacks the earlier one's changes.
+    A dry run stores nothing, so it compares each source with the database only, without the changes
+    that an earlier source would make.
     """
     same = [each.source for each in earlier_results if each.document == result.document]
     if not result.document or not same:

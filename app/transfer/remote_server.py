@@ -51,9 +51,10 @@ class PackageFetcher:
     """Support for the parameter ``extensions``, by base URL of a server."""
 
     def fetch(self, url: str) -> bytes:
-        """Fetch the package at a URL; if the URL is that of a CFDocument, fetch its package.
+        """Fetch the package at a URL and return its JSON.
 
-        Raises ``DownloadError`` if there is no package.
+        If the URL is that of a CFDocument, fetch its package instead. Raises ``DownloadError`` if
+        there is no package.
         """
         try:
             result = self.fetch_if_modified(url)
@@ -116,9 +117,10 @@ class PackageFetcher:
 
 
 def _require_package(response: FetchResult, url: str) -> None:
-    """Raise ``NotAPackageError`` unless a response is a package.
+    """Raise ``NotAPackageError`` unless a response contains a package.
 
-    Raises ``DownloadError`` if the JSON is cut off.
+    ``url`` is the requested URL, for the advice in the message. Raises ``DownloadError`` if the
+    JSON is cut off.
     """
     body = response.body.removeprefix(BOM_UTF8).strip()
     if not body.startswith((b"{", b"[")):
@@ -145,7 +147,10 @@ def _require_package(response: FetchResult, url: str) -> None:
 
 
 def _make_error_for_json(value: Any, url: str) -> NotAPackageError:
-    """Create the error for a JSON response other than a package; it suggests another URL to try."""
+    """Create a ``NotAPackageError`` for JSON that is not a package; it suggests another URL.
+
+    ``value`` is the parsed JSON of the response from ``url``.
+    """
     if isinstance(value, list) or (isinstance(value, dict) and "CFDocuments" in value):
         return _make_error_for_list(value, url)
     for name in ("CFItem", "CFAssociation"):
@@ -175,9 +180,10 @@ def _make_error_for_list(value: Any, url: str) -> NotAPackageError:
 
 
 def _make_error_for_document(document: dict[str, Any], url: str) -> NotAPackageError:
-    """Create the error for a response that is a CFDocument.
+    """Create a ``NotAPackageError`` for a response that is a CFDocument.
 
-    Its ``package_url`` is the document's package, if that has the origin of ``url``.
+    Its ``package_url`` is the URL of the document's package, or None if that is unknown or not on
+    the origin of ``url``.
     """
     link = document.get("CFPackageURI")
     uri = link if isinstance(link, str) else link.get("uri") if isinstance(link, dict) else None

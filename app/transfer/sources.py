@@ -92,17 +92,20 @@ def iter_sources(
 
 
 def describe_error(error: Exception) -> str:
-    """Return the message of an error in a file; for ``ContentTooLarge``, name the option to use."""
+    """Return the message of an error in a file.
+
+    For ``ContentTooLarge``, the message advises the option ``--allow-dense``.
+    """
     if isinstance(error, ContentTooLarge):
         return f"{error}; if you trust the source, give --allow-dense"
     return describe_file_error(error) if isinstance(error, CaseServerError) else str(error)
 
 
 def reject_non_package_json(raw: bytes) -> None:
-    """Raise ``CommandError``, which names what to import instead, for JSON without a package.
+    """Raise ``CommandError`` for an empty file or JSON without a package.
 
-    Does not raise for invalid JSON and for JSON with a CFDocument: the package reader reports their
-    errors.
+    The message says what to import instead. Invalid JSON and JSON with a CFDocument are accepted
+    here, because the package reader reports their errors.
     """
     if not raw.strip():
         raise CommandError(f"is empty; {GIVE_PACKAGE}")
@@ -179,7 +182,11 @@ JSON_START = re.compile(rb"[\x00\xef\xbb\xbf\xff\xfe\s]*[\[{]")
 
 
 def _read_unknown_format(path: Path) -> bytes:
-    """Return the bytes of a file of unknown format; raise ``CommandError`` if it cannot be JSON."""
+    """Return the bytes of a file with an unknown extension, if its content may be JSON.
+
+    Raises ``CommandError`` for other content and for extensions of unsupported formats, and
+    ``BadRequest`` for an .xls or .ods file.
+    """
     if advice := REFUSED_SUFFIXES.get(path.suffix.lower()):
         raise CommandError(advice)
     raw = _read_file(path)

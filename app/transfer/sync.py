@@ -153,10 +153,11 @@ class Syncer:
     def _find_deletion_obstacle(
         self, documents: DocumentList, unlisted: list[Mirror]
     ) -> str | None:
-        """Return why no framework may be deleted: the list is incomplete, unreadable or empty.
+        """Return why the sync of a list must not delete any framework, or None if it may.
 
-        ``unlisted`` are the stored mirrors that are missing from the list. Returns None if each may
-        be deleted once its own URL returns 404 or 410.
+        The reason is that the list is unreadable, incomplete or empty. ``unlisted`` are the stored
+        mirrors that the list does not contain; each is deleted only if its own URL returns 404 or
+        410.
         """
         count = len(unlisted)
         kept = f"; {format_count(count, 'unlisted framework')} kept" if count else ""
@@ -171,9 +172,10 @@ class Syncer:
     async def _delete_outdated_mirrors(
         self, stored_mirrors: list[Mirror], results: list[SyncResult]
     ) -> None:
-        """Delete the records of mirrors whose document now comes from another URL of the list.
+        """Stop mirroring from the URLs of documents that now have another URL in the list.
 
-        ``results`` are the results of syncing the packages of the list.
+        ``stored_mirrors`` are the mirrors of the list from the last sync. ``results`` are the
+        results of syncing its packages in this one. A dry run changes nothing.
         """
         urls = {result.document: result.url for result in results if result.status != "failed"}
         for mirror in stored_mirrors:
@@ -280,7 +282,11 @@ class Syncer:
             return None
 
     async def _drop_framework_if_unused(self, mirror: Mirror) -> SyncResult:
-        """Delete the framework of a mirror, unless it is also mirrored from another URL."""
+        """Delete the framework of a mirror and stop mirroring, because its package has gone.
+
+        A mirror is a framework that is copied from another server. The framework stays if it is
+        also mirrored from another URL.
+        """
         result = SyncResult(mirror.url, "dropped", mirror.document_identifier)
         try:
             async with self._lock_source(mirror.url):
@@ -307,7 +313,10 @@ class Syncer:
         result.counts = ChangeCounts(0, 0, 0, result.changes.total())
 
     async def _run_in_thread(self, work: Callable[..., Result], *arguments: object) -> Result:
-        """Run a blocking download in a thread; cancel its retries if the task is cancelled."""
+        """Run ``work``, a blocking download, in a thread with these arguments; return its result.
+
+        If the task is cancelled, the retries of the download are cancelled, too.
+        """
         try:
             return await asyncio.to_thread(work, *arguments)
         except asyncio.CancelledError:
@@ -316,7 +325,7 @@ class Syncer:
 
     @asynccontextmanager
     async def _lock_source(self, url: str) -> AsyncIterator[None]:
-        """Hold a lock that prevents other processes from syncing the same URL at the same time."""
+        """Lock a URL against syncs by other processes while the ``async with`` block runs."""
         async with (
             self.database.connection() as connection,
             advisory_lock(connection, f"mirror of {url}"),
@@ -333,7 +342,10 @@ def _describe_mass_deletion(gone: list[Mirror], stored_mirrors: list[Mirror]) ->
 
 
 def format_changes(changes: Changes) -> Iterator[str]:
-    """Yield a phrase for each kind of changed entity, such as "CFItem: 3 created, 1 deleted"."""
+    """Yield a phrase for each kind of changed entity, such as "CFItem: 3 created, 1 deleted".
+
+    ``changes`` counts the changes by (class, operation).
+    """
     verbs = {"create": "created", "revive": "restored", "update": "updated", "delete": "deleted"}
     for kind in dict.fromkeys(kind for kind, _ in changes):
         counts = [

@@ -71,10 +71,11 @@ class PackageAssembler:
     def _match_sheets_to_layouts(
         self, sheets: list[Sheet]
     ) -> Iterator[tuple[Sheet, SheetLayout | None]]:
-        """Yield (sheet, layout) for each sheet that is named after a class, such as ``CFItems``.
+        """Yield (sheet, layout) for each sheet named after a CASE class, such as ``CFItems``.
 
-        If no sheet has such a name, yield only the first sheet, with None as its layout. Sets
-        ``left_out`` to the names of the other sheets.
+        ``layout`` is the ``SheetLayout`` of the class. If no sheet has such a name, only the first
+        sheet is yielded, with None as its layout. Sets ``left_out`` to the names of the sheets to
+        warn about.
         """
         named = [(sheet, find_layout(sheet.name or "")) for sheet in sheets]
         if any(layout for _, layout in named):
@@ -199,7 +200,12 @@ class PackageAssembler:
     def _add_document_license(
         self, document: JsonObject, definitions: dict[str, list[JsonObject]]
     ) -> None:
-        """Add a CFLicense to ``definitions`` if the document's row contains a license text."""
+        """Add a CFLicense to ``definitions`` if the document's row contains a license text.
+
+        ``definitions`` is the CFDefinitions of the package, such as ``{"CFLicenses": […]}``. The
+        CFLicense is a copy of the document's ``licenseURI`` with the text; without ``licenseURI``,
+        none is added.
+        """
         text = next((row.metadata.get("licenseText") for row in self._rows[DOCUMENT]), None)
         link = document.get("licenseURI")
         if text and isinstance(link, dict):
@@ -219,9 +225,11 @@ class PackageAssembler:
         return [row.entity for row in rows]
 
     def _build_rubrics(self, namespace: UUID, document: JsonObject) -> list[JsonObject]:
-        """Return the rubrics, each with its criteria and their levels nested in it, in row order.
+        """Build the rubrics from the rows of rubrics, criteria and levels, in row order.
 
-        Entities without an identifier get a UUID generated in ``namespace``.
+        In the result, criteria are nested in their rubrics, and levels in their criteria. An entity
+        without an identifier gets a UUID (version 5) in ``namespace``. A row is reported as a
+        problem if its parent does not exist.
         """
         parents: dict[str, tuple[JsonObject, str]] = {}
         rubrics: list[JsonObject] = []
@@ -261,8 +269,8 @@ class PackageAssembler:
     ) -> None:
         """Fill in the missing required fields of an entity and of its links.
 
-        ``layout`` is the sheet layout of the entity's class. A missing lastChangeDateTime is copied
-        from ``document``.
+        ``layout`` is the sheet layout of the entity's class. A missing uri is a ``urn:uuid:`` URN
+        with the identifier; a missing lastChangeDateTime is copied from ``document``.
         """
         entity.setdefault("uri", make_uuid_urn(entity["identifier"]))
         if entity.get("lastChangeDateTime") is None:

@@ -106,7 +106,11 @@ def _read_date(cell: Cell) -> str:
 
 
 def _read_date_time(cell: Cell) -> str:
-    """Convert a cell to a date-time string. An Excel date-time has no zone and is taken as UTC."""
+    """Convert a cell to a date-time string such as 2026-08-01T09:00:00Z.
+
+    An Excel date-time has no zone and is taken as UTC. Text is returned as it is, because the
+    validation of the package checks it later.
+    """
     if isinstance(cell, datetime):
         return cell.isoformat() + ("" if cell.tzinfo else "Z")
     return format_cell(cell)
@@ -125,14 +129,15 @@ def _read_number(cell: Cell) -> Any:
     return float(written) if NUMBER.fullmatch(written) else written
 
 
-def _parse_integer(written: str) -> int:
-    """Convert digits with an optional sign to an int; use the first digits of a long number.
+def _parse_integer(text: str) -> int:
+    """Convert digits with an optional sign to an int; use only the first of very many digits.
 
-    Every field refuses such a number as out of range, but ``int`` itself refuses 4,300 digits.
+    More than ``MAX_INTEGER_DIGITS`` digits are cut off, because ``int`` raises an error for more
+    than 4,300. Validation rejects such a number anyway: it is out of the range of every field.
     """
-    digits = written.lstrip("+-").lstrip("0") or "0"
+    digits = text.lstrip("+-").lstrip("0") or "0"
     number = int(digits[:MAX_INTEGER_DIGITS])
-    return -number if written.startswith("-") else number
+    return -number if text.startswith("-") else number
 
 
 JSON_STRINGS = re.compile(r'\[\s*("(?:[^"\\]|\\.)*"\s*(,\s*(?=")|(?=\])))*\]')

@@ -60,7 +60,7 @@ class Column:
 
 @dataclass(frozen=True, eq=False)
 class SheetLayout:
-    """Describes the sheet of one class, such as CFItem: its name, columns and heading aliases."""
+    """The sheet of a CASE class such as CFItem: its name, its columns and their aliases."""
 
     kind: str
     sheet: str
@@ -89,8 +89,8 @@ class SheetLayout:
     def _columns_by_heading(self) -> dict[str, Column]:
         """The columns by their headings and aliases, normalized with ``normalize_heading``.
 
-        A link field has one column per subfield, such as ``licenseURI.title``. A heading that names
-        only the field, such as ``licenseURI``, refers to a column of strings.
+        A link field has one column per subfield, such as ``licenseURI.title``. Below a heading that
+        is only the field's name, such as ``licenseURI``, cells are read as strings.
         """
         links = {
             column.path[0]: Column(column.path[0], column.path[:1], STRING)

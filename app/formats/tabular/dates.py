@@ -51,7 +51,11 @@ def normalize_date(text: str) -> str | None:
 
 
 def _explain_invalid_date(text: str) -> str:
-    """Return the error message for text that is not a date, or is an Excel serial number."""
+    """Return the error message for text that is not a valid date.
+
+    The message explains Excel serial numbers (46235 is 2026-08-01) and days beyond the end of a
+    month.
+    """
     if match := EXCEL_NUMBER.fullmatch(text):
         day = EXCEL_EPOCH + timedelta(int(match[1]))
         return f"{text!r} looks like Excel's number for {day}: format the cell as a date"

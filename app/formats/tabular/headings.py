@@ -63,7 +63,7 @@ def find_metadata_key(cells: Sequence[Cell], is_known: Callable[[str], bool]) ->
 
 
 class RequiredColumn(NamedTuple):
-    """A required column: the fields of which it must contain one, and headings to suggest."""
+    """A required column, which contains one of several fields, and the headings to suggest."""
 
     fields: tuple[str, ...]
     """The names of fields of which one suffices, the usual one first."""

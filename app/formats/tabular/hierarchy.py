@@ -104,12 +104,12 @@ class HierarchyBuilder:
         self.triples: dict[tuple[str, str, str], JsonObject] = {}
 
     def build_associations(self) -> list[Row]:
-        """Build all associations and return their rows, in their order in an export.
+        """Build all associations; return one row for each, in the order of the exported file.
 
-        Associations that ``export`` did not write come last.
+        Rows without a ``position``, which ``export`` did not write, come last.
         """
         for row in self.items:
-            self._resolve_parent_code(row)
+            self._fill_parent_from_code(row)
             self._add_additional_parents(row)
             self.association_rows += self._iter_associations_from_columns(row)
         for row in self.association_rows:
@@ -124,10 +124,10 @@ class HierarchyBuilder:
                 number_in_file_order(associations, self.derived)
         return sorted([*derived, *self.association_rows], key=_get_position)
 
-    def _resolve_parent_code(self, row: Row) -> None:
-        """Let a row's parent code name the parent if the row does not contain its identifier.
+    def _fill_parent_from_code(self, row: Row) -> None:
+        """Set a row's parent to the code in the column ``parentCode`` if ``parent`` is empty.
 
-        If the row contains both, report a problem unless they belong to the same item.
+        Reports a problem if both columns are filled, but the parent has another code.
         """
         code = row.metadata.get(PARENT_CODE.name)
         if code is None:
@@ -184,12 +184,15 @@ class HierarchyBuilder:
         }
         return Row(ASSOCIATION, row.location, association)
 
-    def _is_known_node(self, name: str) -> bool:
-        """Return whether a string is the identifier or code of an item or of the document."""
+    def _is_known_node(self, reference: str) -> bool:
+        """Return whether a string is the identifier or code of an item or of the document.
+
+        Identifiers are also recognized in other spellings, such as upper case.
+        """
         return (
-            name in self.nodes
-            or name.strip() in self.codes
-            or self.references.resolve("destinationNodeURI", name) is not None
+            reference in self.nodes
+            or reference.strip() in self.codes
+            or self.references.resolve("destinationNodeURI", reference) is not None
         )
 
     def _get_triple(self, association: JsonObject) -> tuple[str, str, str]:
@@ -198,7 +201,11 @@ class HierarchyBuilder:
         return origin, str(association.get("associationType")), destination
 
     def _complete_association_row(self, row: Row) -> None:
-        """Resolve both ends of an association row, and generate its identifier if missing."""
+        """Fill in the links to origin and destination, and the identifier, of an association row.
+
+        A link given as a string is an identifier, code or statement. A missing identifier becomes a
+        UUID (version 5) made from the origin, the type and the destination.
+        """
         association = row.entity
         for name in NODE_FIELDS & association.keys():
             link = association[name]
@@ -212,8 +219,9 @@ class HierarchyBuilder:
     def _complete_association_link(self, row: Row, field: str, link: JsonObject) -> None:
         """Fill in the link of an association row to an item or the document.
 
-        ``link`` is the value of ``field``, such as ``originNodeURI``. It names the item or document
-        by identifier, code or statement.
+        ``link`` is the value of ``field``, such as ``originNodeURI``. Its identifier or title
+        contains the identifier, code or statement of the item. Reports a problem if several items
+        have the code, or if no item has the statement.
         """
         name = str(link.get("identifier", link.get("title")))
         coded = self.codes.get(name.strip(), [])
@@ -232,10 +240,10 @@ class HierarchyBuilder:
             self._add_problem(row, column, message)
 
     def _find_by_title(self, row: Row, column: str, title: str) -> JsonObject | None:
-        """Return the item or document with a statement or title; None if none or several have it.
+        """Return the item or document with a statement or title, or None unless exactly one has it.
 
-        Records the match as a repair of the cell in ``row`` and ``column``. In strict mode, returns
-        None.
+        Ignores letter case. Records the match as a repair of the cell in ``row`` and ``column``; in
+        strict mode, which allows no repairs, always returns None.
         """
         nodes = self._titles.get(title.strip().casefold(), [])
         if len(nodes) != 1 or self.is_strict:
@@ -276,8 +284,8 @@ class HierarchyBuilder:
             "lastChangeDateTime": item.get("lastChangeDateTime"),
             **{name: value for name, value in fields.items() if name not in NODE_FIELDS},
             "associationType": IS_CHILD_OF,
-            "originNodeURI": _keep_or_make_link(fields, "originNodeURI", item),
-            "destinationNodeURI": _keep_or_make_link(fields, "destinationNodeURI", parent),
+            "originNodeURI": _choose_node_link(fields, "originNodeURI", item),
+            "destinationNodeURI": _choose_node_link(fields, "destinationNodeURI", parent),
         }
         if (sequence := self._determine_sequence_number(row, parent, exported)) is not None:
             association["sequenceNumber"] = sequence
@@ -310,9 +318,11 @@ class HierarchyBuilder:
         return exported
 
     def _determine_parent(self, row: Row, exported: JsonObject | None) -> JsonObject | None:
-        """Return the item or document that is the parent of a row's item, or None.
+        """Return the parent of a row's item: an item, the document, or None if it has no parent.
 
-        ``exported`` is the association in the row's ``parentAssociation`` cell, if any.
+        The row's parent, smartLevel or depth determines the parent; by default it is the document.
+        ``exported`` is the association in the row's ``parentAssociation`` cell, or None. If it
+        leads to the row's parent, its link is returned, because the parent may be outside the file.
         """
         if "parent" in row.metadata:
             return self._find_named_parent(row, format_cell(row.metadata["parent"]), exported)
@@ -345,9 +355,9 @@ class HierarchyBuilder:
             return None
         return parent
 
-    def _suggest_code(self, name: str) -> str:
+    def _suggest_code(self, reference: str) -> str:
         """Return ": did you mean 'A.1'?" for a code such as A-1, or "" if no code is similar."""
-        folded = _fold_code(name)
+        folded = _fold_code(reference)
         close = self._folded_codes.get(folded) if folded else None
         return f": did you mean {close!r}?" if close else ""
 
@@ -397,9 +407,11 @@ class HierarchyBuilder:
     def _determine_sequence_number(
         self, row: Row, parent: JsonObject, exported: JsonObject | None
     ) -> Any:
-        """Return a row's sequence number, by default that of the previous sibling plus 1.
+        """Return a row's sequence number: its own, or by default that of the last sibling plus 1.
 
-        If ``exported`` is set, the row comes from an export; without a number, the result is None.
+        Its own number is in ``sequenceNumber`` or at the end of ``smartLevel``. ``exported`` is the
+        association in the row's ``parentAssociation`` cell, or None. If it is set, there is no
+        default, and the result may be None.
         """
         last = row.metadata.get("smartLevel", "").strip().rpartition(".")[2]
         number = row.metadata.get("sequenceNumber")
@@ -435,10 +447,11 @@ def _has_sequence_number(row: Row) -> bool:
     return "sequenceNumber" in row.metadata or "smartLevel" in row.metadata
 
 
-def _keep_or_make_link(exported: JsonObject, field: str, node: JsonObject) -> Any:
-    """Return an exported association's link in ``field``, or a new link to ``node``.
+def _choose_node_link(exported: JsonObject, field: str, node: JsonObject) -> Any:
+    """Return the link to a node: the exported one if it has the node's identifier, or a new one.
 
-    The exported link is kept if it has the identifier of ``node``, an item or the document.
+    ``exported`` is an association from an export, ``field`` is the name of its link, such as
+    ``originNodeURI``, and ``node`` is an item or the document.
     """
     is_unchanged = get_nested(exported, (field, "identifier")) == node["identifier"]
     return exported[field] if is_unchanged else make_link(node)

@@ -38,7 +38,7 @@ class DigitFormat(NamedTuple):
 
 @lru_cache(maxsize=256)
 def parse_number_format(code: str) -> DigitFormat | None:
-    """Parse the number format code of an XLSX cell, such as ``0.00``.
+    """Parse the number format code of an XLSX cell, such as ``0.00``, to a ``DigitFormat``.
 
     Returns None for General and for codes with more than digit placeholders and literal text.
     """

@@ -60,9 +60,10 @@ def diagnose_foreign_json(value: Any) -> str | None:
 
 
 def _iter_sample_objects(value: Any) -> Iterable[dict[str, Any]]:
-    """Yield the outermost object of a JSON value, then objects nested in it, at most four.
+    """Yield the outermost object of a JSON value, then up to three objects nested in it.
 
-    Their field names show which program wrote the file. Of a list, only the first element counts.
+    Their field names show which program wrote the file. Of an array, only the first element is
+    read.
     """
     for _ in range(4):
         if isinstance(value, list):

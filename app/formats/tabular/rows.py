@@ -89,7 +89,7 @@ CLASS_COLUMN = "class"
 
 @dataclass
 class UnreadCells:
-    """Lists the cells of a sheet, such as A2, whose content is ignored."""
+    """The cells of a sheet that import ignores, such as A2, grouped by reason."""
 
     beyond: list[str] = field(default_factory=list)
     """Cells with a value beyond the columns that are read."""
@@ -100,7 +100,7 @@ class UnreadCells:
 
 
 class MisspelledHeading(NamedTuple):
-    """An unknown heading that resembles the heading of a missing column."""
+    """An unknown heading that may be a misspelling of the heading of a missing column."""
 
     where: str
     """Its cell, for messages."""
@@ -133,13 +133,13 @@ class RowLocation:
         For example: ``sheet CFItems, row 5, column B (fullStatement)``.
         """
         letter = next(
-            (self.columns[one] for one in _iter_path_prefixes(name) if one in self.columns), None
+            (self.columns[one] for one in _iter_path_and_parents(name) if one in self.columns), None
         )
         column = f", column {letter}" if letter else ""
         return f"{self.where}{column}{f' ({name})' if name else ''}"
 
 
-def _iter_path_prefixes(path: str) -> Iterator[str]:
+def _iter_path_and_parents(path: str) -> Iterator[str]:
     """Yield a dotted field path and then its parent paths: ``a.b.c``, ``a.b`` and ``a``."""
     while path:
         yield path
@@ -148,7 +148,7 @@ def _iter_path_prefixes(path: str) -> Iterator[str]:
 
 @dataclass
 class Row:
-    """A row of a spreadsheet: its location, its entity as JSON, and its metadata."""
+    """A row of a spreadsheet: its location, its entity as JSON, and its other cells."""
 
     layout: SheetLayout
     location: RowLocation
@@ -160,11 +160,11 @@ class Row:
 def make_cells(
     layout: SheetLayout, entity: JsonObject, metadata: JsonObject | None = None
 ) -> RowCells:
-    """Return the cells of the row that represents an entity, by column name.
+    """Return an entity's cells by column name, for one row of its sheet.
 
-    ``layout`` is the sheet layout of the entity's class, and ``metadata`` contains additional
-    cells, such as the item's parent. Values that no cell can represent exactly go to the column
-    ``more`` as JSON.
+    ``layout`` is the sheet layout of the entity's class. ``metadata`` contains the row's cells that
+    are not fields of the entity, such as the item's parent. Values that no cell can represent
+    exactly go to the column ``more`` as JSON.
     """
     cells: RowCells = {}
     more: JsonObject = {}
@@ -252,10 +252,11 @@ class RowReader:
             one.find_column(text) for one in layouts
         )
 
-    def _iter_metadata_documents(self) -> Iterator[Row]:
-        """Yield a row for the document, made from the metadata rows above the headings, if any.
+    def _iter_metadata_document(self) -> Iterator[Row]:
+        """Yield one row for the document if there are metadata rows above the headings.
 
-        The CASE editor compeito writes metadata rows such as ``#title,Mathematics``.
+        A metadata row such as ``#title,Mathematics`` sets a field of the document; the CASE editor
+        compeito writes them. A row with an unknown key is recorded as a repair.
         """
         document = Row(DOCUMENT, RowLocation(""))
         rows_by_column: dict[str, int] = {}
@@ -280,7 +281,7 @@ class RowReader:
             yield replace(document, location=RowLocation(f"{self.where}rows {first} to {last}"))
 
     def __iter__(self) -> Iterator[Row]:
-        yield from self._iter_metadata_documents()
+        yield from self._iter_metadata_document()
         for number, cells in chain(self._first_rows, self._rows):
             self.number = number
             layout = self._get_row_layout(cells)
@@ -298,7 +299,7 @@ class RowReader:
     def _check_required_headings(self, layout: SheetLayout) -> bool:
         """Return whether the headings include all required columns of a layout.
 
-        The first call for each layout reports a missing column as a problem.
+        Missing columns are reported as a problem, but only once per layout.
         """
         if layout.kind not in self._is_complete:
             columns = self._get_columns(layout)
@@ -311,9 +312,10 @@ class RowReader:
         return self._is_complete[layout.kind]
 
     def _is_indented(self, *, has_headings: bool) -> bool:
-        """Return whether the first rows are a list that expresses its hierarchy by indentation.
+        """Return whether the first rows are a list whose hierarchy is shown by indentation.
 
-        If ``has_headings`` is false, the supposed heading row counts as one of these rows.
+        ``has_headings`` says whether the heading row has all required columns; if not, it is taken
+        as the first row of the list.
         """
         rows = [row.cells for row in self._first_rows]
         if not has_headings:
@@ -357,7 +359,9 @@ class RowReader:
     def _choose_identifier(self, row: Row) -> None:
         """Use the Learning Commons identifier of an item if the row has no CASE identifier.
 
-        Otherwise, the Learning Commons identifier stays in the item's extensions.
+        Tables of the Learning Commons knowledge graph have an identifier of their own for each
+        item. If the row also has a CASE identifier, the other one is stored in the item's
+        ``extensions``.
         """
         own = get_nested(row.entity, KNOWLEDGE_GRAPH_IDENTIFIER.path)
         if own is None:
@@ -372,9 +376,11 @@ class RowReader:
             self.repairs.count_repaired_field("unknown-field", "identifier")
 
     def _get_columns(self, layout: SheetLayout) -> list[tuple[int, Column]]:
-        """Return an (index, column) pair for each heading; unknown headings become field names.
+        """Return an (index, column) pair for each heading, with its 0-based index.
 
-        Reports a problem for a heading that means the same column as an earlier one.
+        ``layout`` determines the columns; an unknown heading gives a column for a field of that
+        name. If two headings mean the same column, the second is reported as a problem and left
+        out.
         """
         if layout.kind in self._columns:
             return self._columns[layout.kind]
@@ -411,7 +417,10 @@ class RowReader:
             self.misspelled_headings.append(MisspelledHeading(where, column.name, near.name))
 
     def _get_column(self, layout: SheetLayout, heading: str) -> Column:
-        """Return the column that a heading refers to, or a new column if it is unknown."""
+        """Return the column that a heading refers to, or a new column if it is unknown.
+
+        A new column contains strings, the values of a field that has the heading as its name.
+        """
         # In a table of all classes, the column of another class is not taken as an alias.
         is_foreign = heading in COLUMN_NAMES and heading not in layout.columns
         is_known = self.class_index is None or not is_foreign
@@ -473,7 +482,11 @@ class RowReader:
         return normalized
 
     def _report_numeric_code(self, row: Row, cell: Cell) -> None:
-        """Report that a code cell holds a date, or a number that may have lost a trailing zero."""
+        """Record a repair for a code that Excel may have changed to a date or a number.
+
+        For example, Excel reads the code 1-2 as a date and 1.10 as the number 1.1. Numbers with a
+        format such as ``0.00`` are exact. Adds the code to ``numeric_codes``.
+        """
         code = format_cell(cell)
         self.numeric_codes.add(code)
         location = row.location.describe(CODE_COLUMN)
