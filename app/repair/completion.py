@@ -140,7 +140,7 @@ def repair_links(
                 replaced = repair_external_link(link, log)
                 if replaced is not None:
                     _add_to_extensions(associations[id(link)], f"{field}.identifier", replaced)
-                log.count_repaired_field("external-node", f"extensions.{field}.identifier")
+                    log.count_repaired_field("external-node", f"extensions.{field}.identifier")
             repair_target_type(link, log)
         identifier = link.get("identifier")
         if isinstance(identifier, str):

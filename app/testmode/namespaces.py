@@ -339,7 +339,11 @@ class NamespaceRegistry:
         stack = AsyncExitStack()
         clone = await DatabaseClone.create(self._cloner, settings, seed, undoable=True)
         proxy = DatabaseProxy(clone.database)
-        app_state = await stack.enter_async_context(self._create_state(settings, proxy))
+        try:
+            app_state = await stack.enter_async_context(self._create_state(settings, proxy))
+        except BaseException:
+            await clone.drop()
+            raise
         namespace = Namespace(name, app_state, proxy, self._cloner, clone)
         self._namespaces[name], self._stacks[name] = namespace, stack
         return namespace

@@ -111,8 +111,9 @@ class RequestLog:
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         """Create an empty log; ``secrets`` are strings that it must never contain."""
         self._redactor = Redactor(secrets)
-        self._entries: deque[LoggedRequest] = deque(maxlen=MAX_ENTRIES)
-        self._with_body: deque[LoggedRequest] = deque()
+        self._entries: deque[LoggedRequest] = deque()
+        self._with_body: dict[int, LoggedRequest] = {}
+        """The entries with a body that is not empty, by number, in the order of their bodies."""
         self._total_body_bytes = self._count = 0
 
     def add_request(
@@ -125,6 +126,8 @@ class RequestLog:
         self._count += 1
         query, path = self._redactor.redact_query(query), self._redactor.redact_text(path)
         entry = LoggedRequest(self._count, method, path, query, client, request_id, time.time())
+        if len(self._entries) == MAX_ENTRIES:
+            self._remove_body(self._entries.popleft())
         self._entries.append(entry)
         return entry
 
@@ -138,12 +141,18 @@ class RequestLog:
         entry.body = self._redactor.redact_body(
             raw[:MAX_BODY_BYTES], content_type, content_encoding
         )
-        self._with_body.append(entry)
+        is_removed = not self._entries or entry.number < self._entries[0].number
+        if is_removed or not entry.body:
+            return
+        self._with_body[entry.number] = entry
         self._total_body_bytes += len(entry.body)
         while self._total_body_bytes > MAX_TOTAL_BODY_BYTES:
-            oldest = self._with_body.popleft()
-            self._total_body_bytes -= len(oldest.body or b"")
-            oldest.body = None
+            self._remove_body(next(iter(self._with_body.values())))
+
+    def _remove_body(self, entry: LoggedRequest) -> None:
+        if self._with_body.pop(entry.number, None):
+            self._total_body_bytes -= len(entry.body or b"")
+            entry.body = None
 
     def find_entries(self, request_filter: RequestFilter) -> list[LoggedRequest]:
         """Return the logged requests that match a filter, oldest first."""

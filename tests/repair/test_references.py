@@ -176,8 +176,10 @@ def test_identifier_of_external_node_is_unchanged() -> None:
     (found,) = list_entities(package, "CFAssociation")
     assert found["extensions"] == {"destinationNodeURI.identifier": "onet/3.1"}
     assert count_repairs(repairs) == {"external-node": 1}
-    package, _ = repair_and_parse(to_json(with_node(node(URL, uri=URL))))
+    assert repairs[0].fields == {"extensions.destinationNodeURI.identifier": 1}
+    package, repairs = repair_and_parse(to_json(with_node(node(URL, uri=URL))))
     assert "extensions" not in list_entities(package, "CFAssociation")[0]
+    assert not repairs[0].fields
 
 
 json_texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"))

@@ -1,6 +1,8 @@
 """Namespaces isolate data, keys, faults, request logs and caches."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import httpx
 import pytest
@@ -18,6 +20,8 @@ from support.test_mode_client import (
 )
 
 from case_server.api.profiles import PROFILES, ApiProfile
+from case_server.exceptions import ServiceUnavailable
+from case_server.state import AppState
 from case_server.testmode import namespaces
 from case_server.testmode.faults import FaultList
 
@@ -162,6 +166,25 @@ async def test_namespace_limit_returns_409(
     answer = await namespace.http.get("/ns/one-more/_test", headers=headers)
     assert answer.status_code == 409
     assert "DELETE /_test/namespaces" in answer.json()["imsx_description"]
+
+
+async def test_namespace_that_cannot_be_created_leaves_no_database(
+    namespace: NamespaceClient,
+    testmode_app: FastAPI,
+    clones: ListDatabases,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @asynccontextmanager
+    async def fail(*_: object) -> AsyncIterator[AppState]:
+        raise ServiceUnavailable("no state")
+        yield
+
+    before = await list_idle_clones(testmode_app, clones)
+    monkeypatch.setattr(testmode_app.state.namespaces, "_create_state", fail)
+    headers = {"Authorization": f"Bearer {TEST_API_TOKEN}"}
+    answer = await namespace.http.get("/ns/failing/_test", headers=headers)
+    assert answer.status_code == 503
+    assert await list_idle_clones(testmode_app, clones) == before
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.name)

@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+import weakref
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote
 
@@ -227,6 +228,21 @@ def test_request_log_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(entries) == len(log) == request_log.MAX_ENTRIES
     assert entries[0].path == "/5"
     assert [entry.body for entry in entries[-4:]] == [None, b"x" * 300, b"x" * 300, b"x" * 300]
+
+
+def test_request_log_keeps_nothing_of_removed_requests() -> None:
+    log = RequestLog()
+    removed = []
+    for body in (b"x" * 300, b""):
+        entry = log.add_request("PUT", "/removed", "", None, "")
+        log.set_body(entry, body, "")
+        removed.append(weakref.ref(entry))
+    slow = log.add_request("PUT", "/slow", "", None, "")
+    for number in range(request_log.MAX_ENTRIES):
+        entry = log.add_request("GET", f"/{number}", "", None, "")
+    log.set_body(slow, b"x" * 300, "")
+    assert [reference() for reference in removed] == [None, None]
+    assert log._total_body_bytes == 0
 
 
 EXPECTED = [

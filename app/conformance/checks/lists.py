@@ -242,7 +242,7 @@ def _iter_strings(entity: Body, prefix: str = "") -> Iterator[tuple[str, str]]:
     """
     for name, value in entity.items():
         if isinstance(value, dict) and name.endswith("URI"):
-            yield from _iter_strings(value, f"{name}.")
+            yield from _iter_strings(value, f"{prefix}{name}.")
         elif isinstance(value, str) and len(value) <= MAX_FILTER_CHARS:
             yield f"{prefix}{name}", value
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from ...formatting import format_count
 from ..check import PLATFORM, SDK, SILENT, VENDOR, check
 from ..client import ServerUnderTest, build_entity_path
 from ..profiles import get_identifiers
@@ -162,7 +163,7 @@ def _expect_upload_result(sent: Body, body: Body) -> str:
     """Raise ``CheckFailed`` unless a response states the identifier and counts of a package.
 
     ``sent`` is the uploaded package, and ``body`` the JSON of the response. Returns its counts as a
-    string for the report: "2 items, 1 associations".
+    string for the report: "2 items, 1 association".
     """
     expect(body.get("success") is True, f"success is {body.get('success')!r}")
     expect(isinstance(body.get("message"), str), f"message is {body.get('message')!r}")
@@ -174,4 +175,4 @@ def _expect_upload_result(sent: Body, body: Body) -> str:
     counts = {name: stats.get(name) for name in ("items", "associations")}
     expected = {"items": len(sent["CFItems"]), "associations": len(sent["CFAssociations"])}
     expect(counts == expected, f"sent {expected}, counted {counts}")
-    return f"{expected['items']} items, {expected['associations']} associations"
+    return ", ".join(format_count(count, kind[:-1]) for kind, count in expected.items())
