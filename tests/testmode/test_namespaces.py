@@ -1,8 +1,7 @@
 """Namespaces isolate data, keys, faults, request logs and caches."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from typing import NoReturn
 
 import httpx
 import pytest
@@ -21,7 +20,6 @@ from support.test_mode_client import (
 
 from case_server.api.profiles import PROFILES, ApiProfile
 from case_server.exceptions import ServiceUnavailable
-from case_server.state import AppState
 from case_server.testmode import namespaces
 from case_server.testmode.faults import FaultList
 
@@ -174,10 +172,8 @@ async def test_namespace_that_cannot_be_created_leaves_no_database(
     clones: ListDatabases,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    @asynccontextmanager
-    async def fail(*_: object) -> AsyncIterator[AppState]:
+    def fail(*_: object) -> NoReturn:
         raise ServiceUnavailable("no state")
-        yield
 
     before = await list_idle_clones(testmode_app, clones)
     monkeypatch.setattr(testmode_app.state.namespaces, "_create_state", fail)
