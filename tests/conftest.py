@@ -315,9 +315,9 @@ async def token(anonymous: httpx.AsyncClient) -> Callable[..., Awaitable[str]]:
     async def get(*scopes: str) -> str:
         scope = " ".join(SCOPE + name for name in scopes)
         form = {"grant_type": "client_credentials", **({"scope": scope} if scope else {})}
-        answer = await anonymous.post("/oauth2/token", data=form, auth=CLIENT)
-        assert answer.status_code == 200, answer.text
-        return str(answer.json()["access_token"])
+        response = await anonymous.post("/oauth2/token", data=form, auth=CLIENT)
+        assert response.status_code == 200, response.text
+        return str(response.json()["access_token"])
 
     return get
 

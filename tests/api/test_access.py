@@ -192,9 +192,9 @@ async def test_public_read_is_for_standard_profiles_only(settings: Settings, cle
         for method, path in set(list_routes(app.routes)) - OPEN - PAGES:
             profile = next(one for one in PROFILES if path.startswith(f"{one.prefix}/"))
             expected = {401} if profile.writes else {200, 404}
-            answer = await http.request(method, path)
-            assert answer.status_code in expected, (method, path)
-            is_marked = answer.headers.get("Access-Control-Allow-Origin") == "*"
+            response = await http.request(method, path)
+            assert response.status_code in expected, (method, path)
+            is_marked = response.headers.get("Access-Control-Allow-Origin") == "*"
             assert is_marked != profile.writes
 
 
@@ -207,16 +207,16 @@ origins. The test API refuses foreign ones (tests/testmode/test_cross_site.py), 
 @pytest.mark.parametrize(("origin", "status"), ORIGINS)
 async def test_response_allows_no_origin(client: AsyncClient, origin: str, status: int) -> None:
     for profile in PROFILES:
-        answer = await client.get(f"{profile.prefix}/CFDocuments", headers={"Origin": origin})
-        assert answer.status_code == status
-        assert "Access-Control-Allow-Origin" not in answer.headers
+        response = await client.get(f"{profile.prefix}/CFDocuments", headers={"Origin": origin})
+        assert response.status_code == status
+        assert "Access-Control-Allow-Origin" not in response.headers
 
 
 async def test_open_routes_need_no_token(anonymous: AsyncClient) -> None:
     for method, path in OPEN:
-        answer = await anonymous.request(method, path)
+        response = await anonymous.request(method, path)
         expected = 404 if path.endswith("/x") else 400 if method == "POST" else 200
-        assert answer.status_code == expected, path
+        assert response.status_code == expected, path
 
 
 @pytest.mark.parametrize(
@@ -228,6 +228,6 @@ async def test_invalid_authorization_header_returns_401(
     anonymous: AsyncClient, prefix: str, header: str
 ) -> None:
     headers = [(b"Authorization", header.encode())]
-    answer = await anonymous.get(f"{prefix}/CFItems", headers=headers)
-    assert answer.status_code == 401
-    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+    response = await anonymous.get(f"{prefix}/CFItems", headers=headers)
+    assert response.status_code == 401
+    assert response.headers["WWW-Authenticate"].startswith("Bearer")

@@ -29,10 +29,10 @@ def client_of(app: FastAPI) -> AsyncClient:
 
 async def is_rejected(name: str, **changes: object) -> bool:
     async with client_of(app_with(**changes)) as client:
-        answer = await client.get("/static/style.css", headers={"Host": name})
+        response = await client.get("/static/style.css", headers={"Host": name})
     # In test mode, a response needs a database, which this application does not have.
-    assert answer.status_code in {200, 421, *([500] if "test_mode" in changes else [])}
-    return answer.status_code == 421
+    assert response.status_code in {200, 421, *([500] if "test_mode" in changes else [])}
+    return response.status_code == 421
 
 
 OWN_NAMES = [
@@ -120,35 +120,35 @@ async def test_rejection_has_the_format_of_its_path(local: AsyncClient, prefix: 
     spellings = [(profile, profile.prefix) for profile in PROFILES]
     spellings += [(find_profile(alias), alias.rstrip("/")) for alias in ALIASES]
     for profile, path in spellings:
-        answer = await local.get(f"{prefix}{path}/CFItems", headers=html)
-        body = answer.json()
-        assert (answer.status_code, body["imsx_codeMajor"]) == (421, "failure")
+        response = await local.get(f"{prefix}{path}/CFItems", headers=html)
+        body = response.json()
+        assert (response.status_code, body["imsx_codeMajor"]) == (421, "failure")
         assert set(profile.code_minor_names) <= body.keys()
         assert SETTING in body["imsx_description"]
     for path in ("/oauth2/token", "/oauth/token", "/auth/1.0/token"):
-        answer = await local.post(prefix + path, data={"grant_type": "client_credentials"})
-        assert (answer.status_code, answer.json()["error"]) == (421, "invalid_request")
-        assert SETTING in answer.json()["error_description"]
+        response = await local.post(prefix + path, data={"grant_type": "client_credentials"})
+        assert (response.status_code, response.json()["error"]) == (421, "invalid_request")
+        assert SETTING in response.json()["error_description"]
     for path in ("/", "/sign-in", "/docs", "/target", "/documents/x"):
-        answer = await local.get(prefix + path, headers=html)
-        assert (answer.status_code, answer.headers["Content-Type"]) == (
+        response = await local.get(prefix + path, headers=html)
+        assert (response.status_code, response.headers["Content-Type"]) == (
             421,
             "text/html; charset=utf-8",
         )
-        assert SETTING in answer.text
+        assert SETTING in response.text
     for path in ("/openapi.json", "/.well-known/jwks.json", "/static/style.css"):
         assert (await local.get(prefix + path)).json()["imsx_codeMajor"] == "failure"
     for method, path in (("POST", "/_test/reset"), ("GET", "/_test/requests")):
-        answer = await local.request(method, prefix + path)
-        assert (answer.status_code, answer.json()["imsx_codeMajor"]) == (421, "failure")
-        assert answer.headers["X-Request-ID"]
+        response = await local.request(method, prefix + path)
+        assert (response.status_code, response.json()["imsx_codeMajor"]) == (421, "failure")
+        assert response.headers["X-Request-ID"]
 
 
 async def test_host_name_in_a_page_is_escaped(local: AsyncClient) -> None:
-    answer = await local.get("/", headers={"Host": "x'&y", "Accept": "text/html"})
-    assert answer.status_code == 421
-    assert "x&#x27;&amp;y" in answer.text or "&#x27;x&#x27;" in answer.text
-    assert "'&y" not in answer.text
+    response = await local.get("/", headers={"Host": "x'&y", "Accept": "text/html"})
+    assert response.status_code == 421
+    assert "x&#x27;&amp;y" in response.text or "&#x27;x&#x27;" in response.text
+    assert "'&y" not in response.text
 
 
 async def test_health_probes_by_ip_address_are_allowed() -> None:

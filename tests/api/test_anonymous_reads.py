@@ -35,8 +35,8 @@ def server(
     }
     with run_live_server(tmp_path_factory.mktemp("public") / "data", settings=settings) as live:
         with live.client() as client:
-            answer = client.post("/case/1.1/CFPackages", json=BODY)
-            assert answer.status_code == 201, answer.text
+            response = client.post("/case/1.1/CFPackages", json=BODY)
+            assert response.status_code == 201, response.text
         yield live
 
 
@@ -48,10 +48,10 @@ def reader(server: LiveServer) -> Iterator[Client]:
 
 
 def read(client: Client, path: str, headers: dict[str, str] | None = None) -> Any:
-    answer = client.get(path, headers=headers)
-    assert answer.status_code == 200, answer.text
-    assert answer.headers["Access-Control-Allow-Origin"] == "*"
-    return answer.json()
+    response = client.get(path, headers=headers)
+    assert response.status_code == 200, response.text
+    assert response.headers["Access-Control-Allow-Origin"] == "*"
+    return response.json()
 
 
 @pytest.mark.parametrize("prefix", [*STANDARD, ALIAS])
@@ -136,9 +136,9 @@ def test_opensalt_java_can_read_documents_and_packages(server: LiveServer, reade
 def test_preflight_from_any_origin_allows_reads(reader: Client, method: str) -> None:
     headers = {"Origin": "https://any.test", "Access-Control-Request-Method": method}
     for prefix in (*STANDARD, ALIAS):
-        answer = reader.options(f"{prefix}/CFDocuments", headers=headers)
-        assert answer.status_code == 204
-        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+        response = reader.options(f"{prefix}/CFDocuments", headers=headers)
+        assert response.status_code == 204
+        assert response.headers["Access-Control-Allow-Origin"] == "*"
     headers["Access-Control-Request-Method"] = "PUT"
     assert reader.options(f"{ALIAS}/CFDocuments", headers=headers).status_code == 405
     other = reader.options("/case/1.1/CFDocuments", headers=headers)
@@ -147,9 +147,9 @@ def test_preflight_from_any_origin_allows_reads(reader: Client, method: str) -> 
 
 async def test_public_read_is_off_by_default(anonymous: AsyncClient) -> None:
     for prefix in (*STANDARD, ALIAS):
-        answer = await anonymous.get(f"{prefix}/CFDocuments")
-        assert answer.status_code == 401
-        assert "Access-Control-Allow-Origin" not in answer.headers
+        response = await anonymous.get(f"{prefix}/CFDocuments")
+        assert response.status_code == 401
+        assert "Access-Control-Allow-Origin" not in response.headers
 
 
 async def test_too_many_reads_from_an_address_return_429(settings: Settings, clean: None) -> None:

@@ -51,11 +51,11 @@ async def rejection_message(http: AsyncClient, token: str) -> str:
     headers = {"Authorization": f"Bearer {token}"}
     body = factories.document()
     for method, path in (("GET", PATH), ("PUT", f"{PATH}/{body['identifier']}")):
-        answer = await http.request(method, path, headers=headers, json=body)
-        assert answer.status_code == 401, answer.text
-        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
-        assert token not in answer.text
-    return str(answer.json()["imsx_description"])
+        response = await http.request(method, path, headers=headers, json=body)
+        assert response.status_code == 401, response.text
+        assert response.headers["WWW-Authenticate"].startswith("Bearer")
+        assert token not in response.text
+    return str(response.json()["imsx_description"])
 
 
 async def status(http: AsyncClient, token: str, method: str = "GET", path: str = PATH) -> int:

@@ -109,8 +109,8 @@ async def test_associations_are_deleted_and_restored_with_their_nodes(
 
 @pytest.mark.parametrize("since", ["x", "!!", "a" * 400, "MXwyfDN8NA", "MDow"])
 async def test_invalid_cursor_returns_400(api: Api, since: str) -> None:
-    answer = await api.get("/changes", 400, since=since)
-    assert "since" in answer["imsx_description"]
+    response = await api.get("/changes", 400, since=since)
+    assert "since" in response["imsx_description"]
 
 
 async def test_cursor_with_invalid_snapshot_returns_400(api: Api) -> None:
@@ -127,8 +127,8 @@ async def test_cursor_of_another_history_returns_410(api: Api, database_url: str
         await reset_change_feed_if_restored(connection)
         assert (await read_all(api, since))[0] == []
         await reset_change_feed(connection)
-        answer = await api.get("/changes", 410, since=since)
-        assert "restored" in answer["imsx_description"]
+        response = await api.get("/changes", 410, since=since)
+        assert "restored" in response["imsx_description"]
         assert (await read_all(api))[0] == before
         # Changes of another Postgres may have higher transaction IDs than this one has reached.
         await connection.execute("UPDATE changes SET transaction_id = 1::bigint << 40")
@@ -162,12 +162,12 @@ class FeedReplica:
         changes, self.since = await read_all(self.api, self.since, limit=50)
         for change in changes:
             path = change["uri"].removeprefix("http://case.test")
-            answer = await self.api.client.get(path)
-            assert answer.status_code in {200, 404}
+            response = await self.api.client.get(path)
+            assert response.status_code in {200, 404}
             entities = self.entities[change["kind"]]
             entities.pop(change["identifier"], None)
-            if answer.status_code == 200:
-                entities[change["identifier"]] = answer.json()
+            if response.status_code == 200:
+                entities[change["identifier"]] = response.json()
 
 
 async def test_replica_equals_server_after_concurrent_writes(
@@ -214,18 +214,18 @@ async def _write_randomly(
         case 0 | 1:
             body = {**one, "fullStatement": f"statement {generator.random()}"}
             body["CFDocumentURI"] = factories.link(document["identifier"])
-            answer = await send("PUT", f"{prefix}/CFItems/{one['identifier']}", json=body)
+            response = await send("PUT", f"{prefix}/CFItems/{one['identifier']}", json=body)
         case 2 | 3:
             identifier = f"of-{one['identifier']}"
             body = factories.association(one["identifier"], two["identifier"], identifier)
-            answer = await send("PUT", f"{prefix}/CFItemAssociations/{identifier}", json=body)
+            response = await send("PUT", f"{prefix}/CFItemAssociations/{identifier}", json=body)
         case 4:
-            answer = await send("DELETE", f"{prefix}/CFItemAssociations/of-{one['identifier']}")
+            response = await send("DELETE", f"{prefix}/CFItemAssociations/of-{one['identifier']}")
         case 5:
             mine = {**factories.packed_item(), "identifier": f"own-of-{document['identifier']}"}
             body = factories.package(CFItems=[mine] * generator.randrange(2), CFAssociations=[])
             body["CFDocument"] = {**body["CFDocument"], "identifier": document["identifier"]}
-            answer = await send("PUT", f"{prefix}/CFPackages/{document['identifier']}", json=body)
+            response = await send("PUT", f"{prefix}/CFPackages/{document['identifier']}", json=body)
         case _:
             resource, entity = generator.choice([(ITEMS, one), (DOCUMENTS, document)])
             with suppress(NotFound, Conflict):
@@ -234,7 +234,7 @@ async def _write_randomly(
                 await soft_delete.undelete_entity(database, resource, entity["identifier"])
             return
     # A write that met too many lock conflicts returns 503 and changes nothing.
-    assert answer.status_code in {200, 201, 204, 404, 409, 422, 503}, answer.text
+    assert response.status_code in {200, 201, 204, 404, 409, 422, 503}, response.text
 
 
 async def _assert_equal(api: Api, execute: Execute, replica: FeedReplica) -> None:
@@ -245,8 +245,8 @@ async def _assert_equal(api: Api, execute: Execute, replica: FeedReplica) -> Non
         for row in stored:
             identifier = row["identifier"]
             path = f"{api.profile.prefix}/{resource.collection}/{identifier}"
-            answer = await api.client.get(path)
-            current = answer.json() if answer.status_code == 200 else None
+            response = await api.client.get(path)
+            current = response.json() if response.status_code == 200 else None
             assert entities.pop(identifier, None) == current, (resource.name, identifier)
         assert not entities
     rows = await execute("SELECT kind, operation FROM changes")

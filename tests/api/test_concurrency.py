@@ -13,7 +13,7 @@ async def send_concurrently(api: Api, *requests: tuple[str, str, Any]) -> Counte
     """Send requests concurrently and return how many got each status."""
     prefix = api.profile.prefix
     sent = (api.client.request(method, prefix + path, json=body) for method, path, body in requests)
-    return Counter(answer.status_code for answer in await asyncio.gather(*sent))
+    return Counter(response.status_code for response in await asyncio.gather(*sent))
 
 
 async def test_same_association_put_with_several_identifiers(api: Api, execute: Execute) -> None:

@@ -109,8 +109,8 @@ async def test_discovery_document_describes_what_the_standard_describes(
 ) -> None:
     standard = shared / "reference" / "openapi" / f"imscasev1p1_openapi_{form}.json"
     expected = set(_facts(json.loads(standard.read_text())))
-    answer = await anonymous.get(STANDARD_1_1.prefix + STANDARD_1_1.document)
-    differences = expected ^ set(_facts(answer.json()))
+    response = await anonymous.get(STANDARD_1_1.prefix + STANDARD_1_1.document)
+    differences = expected ^ set(_facts(response.json()))
     if form != "3.0":
         differences = {fact for fact in differences if not _matches(fact, VOCABULARIES)}
     assert len(expected) > 500
@@ -129,8 +129,8 @@ async def test_discovery_document_of_1_0_lacks_only_what_1_1_added(
     standard["components"]["schemas"] = {
         name: schema for name, schema in classes.items() if "Extension" not in name
     }
-    answer = await anonymous.get(STANDARD_1_0.prefix + STANDARD_1_0.document)
-    differences = set(_facts(standard)) ^ set(_facts(answer.json()))
+    response = await anonymous.get(STANDARD_1_0.prefix + STANDARD_1_0.document)
+    differences = set(_facts(standard)) ^ set(_facts(response.json()))
     assert sorted(fact for fact in differences if not _matches(fact, DIFFERENCES)) == []
     assert not [fact for fact in differences if fnmatchcase(fact, "* query extensions *")]
 

@@ -64,10 +64,10 @@ async def test_get_returns_stored_entity(api: Api, stored: Body, resource: Resou
 
 @each
 async def test_unknown_identifier_returns_404(api: Api, resource: ResourceType) -> None:
-    answer = await api.send("GET", f"/{resource.collection}/unknown", 404)
-    minor = answer.json()[api.profile.code_minor_names[0]]["imsx_codeMinorField"][0]
+    response = await api.send("GET", f"/{resource.collection}/unknown", 404)
+    minor = response.json()[api.profile.code_minor_names[0]]["imsx_codeMinorField"][0]
     assert minor["imsx_codeMinorFieldValue"] == "unknownobject"
-    assert "unknown" in answer.json()["imsx_description"]
+    assert "unknown" in response.json()["imsx_description"]
 
 
 @each
@@ -84,9 +84,9 @@ async def test_fields_selects_fields(api: Api, stored: Body, resource: ResourceT
 
 @each
 async def test_unknown_field_is_rejected(api: Api, stored: Body, resource: ResourceType) -> None:
-    answer = await api.get(path_of(stored, resource), 400, fields="uri,colour")
-    assert "colour" in answer["imsx_description"]
-    assert "lastChangeDateTime" in answer["imsx_description"]
+    response = await api.get(path_of(stored, resource), 400, fields="uri,colour")
+    assert "colour" in response["imsx_description"]
+    assert "lastChangeDateTime" in response["imsx_description"]
 
 
 @each

@@ -34,9 +34,9 @@ def assert_status_info(answer: Response, profile: ApiProfile) -> None:
 async def test_unknown_path_in_a_profile_returns_404(
     client: AsyncClient, profile: ApiProfile, path: str
 ) -> None:
-    answer = await client.get(profile.prefix + path)
-    assert answer.status_code == 404
-    assert_status_info(answer, profile)
+    response = await client.get(profile.prefix + path)
+    assert response.status_code == 404
+    assert_status_info(response, profile)
 
 
 @pytest.mark.parametrize(
@@ -51,30 +51,30 @@ async def test_unknown_path_in_a_profile_returns_404(
 async def test_wrong_method_returns_405(
     client: AsyncClient, profile: ApiProfile, method: str, path: str
 ) -> None:
-    answer = await client.request(method, profile.prefix + path)
-    assert answer.status_code == 405
-    assert answer.headers["Allow"]
-    assert_status_info(answer, profile)
+    response = await client.request(method, profile.prefix + path)
+    assert response.status_code == 405
+    assert response.headers["Allow"]
+    assert_status_info(response, profile)
 
 
 async def test_errors_of_any_kind_are_status_info(client: AsyncClient, profile: ApiProfile) -> None:
     path = f"{profile.prefix}/CFItems"
-    answers = [
+    responses = [
         await client.get(path, params={"limit": "x"}),
         await client.get(f"{path}/unknown"),
         await client.put(f"{path}/x", content=b"{"),
         await client.put(f"{path}/x", json={}),
         await client.get(path, headers={"Authorization": "Bearer nonsense"}),
     ]
-    assert [answer.status_code for answer in answers] == [400, 404, 400, 422, 401]
-    for answer in answers:
-        assert_status_info(answer, profile)
+    assert [response.status_code for response in responses] == [400, 404, 400, 422, 401]
+    for response in responses:
+        assert_status_info(response, profile)
 
 
 async def test_valid_request_id_is_returned(anonymous: AsyncClient, profile: ApiProfile) -> None:
     for path in ("/health", f"{profile.prefix}/CFItems", "/nothing"):
-        answer = await anonymous.get(path, headers={"X-Request-ID": "abc-123"})
-        assert answer.headers["X-Request-ID"] == "abc-123"
+        response = await anonymous.get(path, headers={"X-Request-ID": "abc-123"})
+        assert response.headers["X-Request-ID"] == "abc-123"
 
 
 @pytest.mark.parametrize("bad", [None, "with space", "x" * 129, "ünïcode"])
@@ -98,10 +98,10 @@ async def test_unhandled_exception_is_logged_and_returns_500_without_details(
         raise RuntimeError("the secret reason")
 
     monkeypatch.setattr(Database, "run_heavy_read", broken)
-    answer = await client.get(f"{profile.prefix}/CFItems", headers={"X-Request-ID": "find-me"})
-    assert answer.status_code == 500
-    assert_status_info(answer, profile)
-    assert "the secret reason" not in answer.text
+    response = await client.get(f"{profile.prefix}/CFItems", headers={"X-Request-ID": "find-me"})
+    assert response.status_code == 500
+    assert_status_info(response, profile)
+    assert "the secret reason" not in response.text
     assert "find-me" in caplog.text
     assert "the secret reason" in caplog.text
 
@@ -123,10 +123,10 @@ async def test_unavailable_database_returns_503(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name
             )
             for tried in (path, "/ready"):
-                answer = await client.get(tried)
-                assert answer.status_code == 503
-                assert answer.headers["Retry-After"]
-                assert_status_info(answer, profile if tried == path else PROFILES[0])
+                response = await client.get(tried)
+                assert response.status_code == 503
+                assert response.headers["Retry-After"]
+                assert_status_info(response, profile if tried == path else PROFILES[0])
             assert (await client.get("/health")).status_code == 200
             await server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
             assert (await client.get("/ready")).status_code == 200
@@ -140,9 +140,9 @@ async def test_ready_returns_503_while_the_schema_is_outdated(
 ) -> None:
     await execute("UPDATE alembic_version SET version_num = 'older'")
     try:
-        answer = await anonymous.get("/ready")
-        assert answer.status_code == 503
-        assert "case-server migrate" in answer.json()["imsx_description"]
+        response = await anonymous.get("/ready")
+        assert response.status_code == 503
+        assert "case-server migrate" in response.json()["imsx_description"]
     finally:
         await execute(
             "UPDATE alembic_version SET version_num = $1", version.get_required_schema_version()

@@ -54,9 +54,9 @@ async def send_request(http: AsyncClient, token: str, method: str = "GET") -> Re
 
 
 async def rejection_message(http: AsyncClient, token: str) -> str:
-    answer = await send_request(http, token)
-    assert answer.status_code == 401, answer.text
-    return str(answer.json()["imsx_description"])
+    response = await send_request(http, token)
+    assert response.status_code == 401, response.text
+    return str(response.json()["imsx_description"])
 
 
 # Client identity

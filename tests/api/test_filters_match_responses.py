@@ -132,8 +132,8 @@ class Lists:
         self.api, self.limit = api, api.profile.limits.maximum
 
     async def page(self, collection: str, **params: Any) -> tuple[list[Body], int]:
-        answer = await self.api.send("GET", f"/{collection}", 200, params=params)
-        return answer.json()[collection], int(answer.headers["X-Total-Count"])
+        response = await self.api.send("GET", f"/{collection}", 200, params=params)
+        return response.json()[collection], int(response.headers["X-Total-Count"])
 
     async def all_of(self, collection: str, **params: Any) -> list[Body]:
         matches, total = await self.page(collection, limit=self.limit, **params)
@@ -221,8 +221,8 @@ async def test_filters_and_sorting_match_responses_of_an_edge_case_framework(
 ) -> None:
     document = factories.document(title="with a package", CFPackageURI=factories.link("P 1'é"))
     for body in (edge_case_package(), with_valid_uris(factories.package(CFDocument=document))):
-        answer = await client.post("/case/1.1/CFPackages", json=body)
-        assert answer.status_code == 201, answer.text
+        response = await client.post("/case/1.1/CFPackages", json=body)
+        assert response.status_code == 201, response.text
     await check_lists(Api(client, profile), in_order)
 
 
@@ -235,8 +235,8 @@ async def test_filters_and_sorting_match_responses_of_a_real_framework(
     client: AsyncClient, profile: ApiProfile, in_order: Callable[..., Any], shared: Path, name: str
 ) -> None:
     content = repair_package((shared / "frameworks" / f"{name}.json").read_bytes())[0]
-    answer = await client.post("/case/1.1/CFPackages", content=content)
-    assert answer.status_code == 201, answer.text
+    response = await client.post("/case/1.1/CFPackages", content=content)
+    assert response.status_code == 201, response.text
     await check_lists(Api(client, profile), in_order)
 
 
@@ -244,8 +244,8 @@ async def test_filters_and_sorting_match_responses_of_a_real_framework(
 async def test_filter_of_openapi_example_finds_example_on_its_list(
     client: AsyncClient, profile: ApiProfile
 ) -> None:
-    answer = await client.post("/case/1.1/CFPackages", json=with_subject(examples.PACKAGE))
-    assert answer.status_code == 201, answer.text
+    response = await client.post("/case/1.1/CFPackages", json=with_subject(examples.PACKAGE))
+    assert response.status_code == 201, response.text
     document = (await client.get(profile.prefix + profile.document)).json()
     for collection in profile.lists:
         url = profile.prefix + f"/{collection}"
@@ -265,9 +265,9 @@ def with_subject(package: Body) -> Body:
 @pytest.mark.parametrize("name", ["extensions.level", "caseVersion", "frameworkType"])
 async def test_filter_by_field_missing_in_1_0_returns_400(client: AsyncClient, name: str) -> None:
     api = Api(client, STANDARD_1_0)
-    answer = await api.get("/CFDocuments", 400, filter=f"{name}='1.1'")
-    assert "title" in answer["imsx_description"]
-    assert name not in answer["imsx_description"].partition("expected")[2]
+    response = await api.get("/CFDocuments", 400, filter=f"{name}='1.1'")
+    assert "title" in response["imsx_description"]
+    assert name not in response["imsx_description"].partition("expected")[2]
 
 
 async def test_rewritten_uri_in_other_letter_case_finds_its_item(client: AsyncClient) -> None:

@@ -66,16 +66,16 @@ async def test_paging_is_stable_for_equal_sort_keys(api: Api, collection: str) -
 @each
 async def test_link_headers_lead_to_all_pages(api: Api, collection: str) -> None:
     await fill(api, collection, *({} for _ in range(7)))
-    answer = await api.send("GET", f"/{collection}", 200, params={"limit": 3, "sort": "uri"})
-    seen = [len(answer.json()[collection])]
-    assert answer.headers["X-Total-Count"] == "7"
-    while "next" in answer.links:
-        url = answer.links["next"]["url"]
+    response = await api.send("GET", f"/{collection}", 200, params={"limit": 3, "sort": "uri"})
+    seen = [len(response.json()[collection])]
+    assert response.headers["X-Total-Count"] == "7"
+    while "next" in response.links:
+        url = response.links["next"]["url"]
         assert url.startswith(f"http://case.test{api.profile.prefix}/{collection}?")
-        answer = await api.client.get(url)
-        seen.append(len(answer.json()[collection]))
+        response = await api.client.get(url)
+        seen.append(len(response.json()[collection]))
     assert seen == [3, 3, 1]
-    assert {"first", "prev", "last"} == answer.links.keys()
+    assert {"first", "prev", "last"} == response.links.keys()
 
 
 @each
@@ -101,8 +101,8 @@ async def test_deleted_entities_are_not_listed(api: Api, collection: str, execut
 async def test_invalid_limit_returns_400(api: Api, collection: str, bad: str) -> None:
     maximum = api.profile.limits.maximum
     limit = str(maximum + 1) if bad == "maximum" else bad
-    answer = await api.get(f"/{collection}", 400, limit=limit)
-    assert str(maximum) in answer["imsx_description"]
+    response = await api.get(f"/{collection}", 400, limit=limit)
+    assert str(maximum) in response["imsx_description"]
 
 
 @each
@@ -130,10 +130,10 @@ async def test_maximum_limit_is_accepted(api: Api, collection: str) -> None:
 async def test_invalid_parameter_returns_400_with_its_code(
     api: Api, parameter: str, value: str, message: str, code: Any
 ) -> None:
-    answer = await api.get("/CFDocuments", 400, **{parameter: value})
-    minor = answer[api.profile.code_minor_names[0]]["imsx_codeMinorField"][0]
+    response = await api.get("/CFDocuments", 400, **{parameter: value})
+    minor = response[api.profile.code_minor_names[0]]["imsx_codeMinorField"][0]
     assert minor["imsx_codeMinorFieldValue"] == api.profile.get_minor_code(code)
-    assert message in answer["imsx_description"]
+    assert message in response["imsx_description"]
 
 
 async def test_filter_grammar_depends_on_the_profile(api: Api) -> None:
@@ -141,8 +141,8 @@ async def test_filter_grammar_depends_on_the_profile(api: Api) -> None:
     if api.profile.grammar.mixed_operators:
         assert await list_identifiers(api, "CFDocuments", filter=three) == []
     else:
-        answer = await api.get("/CFDocuments", 400, filter="title='a' OR title='b' OR title='c'")
-        assert "at most 2" in answer["imsx_description"]
+        response = await api.get("/CFDocuments", 400, filter="title='a' OR title='b' OR title='c'")
+        assert "at most 2" in response["imsx_description"]
         await api.get("/CFDocuments", 400, filter=three)
 
 
@@ -163,8 +163,8 @@ async def test_empty_parameters_of_standard_profiles_are_ignored(
     status = 400 if any_profile is STANDARD_1_1 else 200
     await client.post("/case/1.1/CFPackages", json=factories.package("blank-fields"))
     for path in ("/CFDocuments", "/CFDocuments/blank-fields", "/CFPackages/blank-fields"):
-        answer = await api.get(path, status, fields="")
-        assert status == 400 or answer == await api.get(path)
+        response = await api.get(path, status, fields="")
+        assert status == 400 or response == await api.get(path)
 
 
 async def test_parentheses_around_two_predicates_are_accepted_on_writing_profiles(
@@ -173,17 +173,17 @@ async def test_parentheses_around_two_predicates_are_accepted_on_writing_profile
     await client.put("/case/1.1/CFDocuments/a", json=factories.document("a", title="alpha"))
     api = Api(client, any_profile)
     for text in ("(title='alpha' OR title='beta')", "(title='alpha')"):
-        answer = await api.get("/CFDocuments", 200 if any_profile.writes else 400, filter=text)
-        assert not any_profile.writes or len(answer["CFDocuments"]) == 1
+        response = await api.get("/CFDocuments", 200 if any_profile.writes else 400, filter=text)
+        assert not any_profile.writes or len(response["CFDocuments"]) == 1
 
 
 async def test_all_invalid_parameters_are_reported_at_once(api: Api) -> None:
     names = ("sort", "orderBy", "filter", "fields")
-    answer = await api.get("/CFItems", 400, **dict.fromkeys(names, "x"))
-    problems = {problem["path"]: problem["message"] for problem in answer["imsx_error_details"]}
+    response = await api.get("/CFItems", 400, **dict.fromkeys(names, "x"))
+    problems = {problem["path"]: problem["message"] for problem in response["imsx_error_details"]}
     assert tuple(problems) == names
-    assert answer["imsx_description"] == "; ".join(map(": ".join, problems.items()))
-    minor = answer[api.profile.code_minor_names[0]]["imsx_codeMinorField"][0]
+    assert response["imsx_description"] == "; ".join(map(": ".join, problems.items()))
+    minor = response[api.profile.code_minor_names[0]]["imsx_codeMinorField"][0]
     assert minor["imsx_codeMinorFieldValue"] == api.profile.get_minor_code("bad_sort")
 
 
@@ -201,8 +201,8 @@ async def test_sourced_id_can_be_selected_only_if_responses_have_it(
     api = Api(client, any_profile)
     await client.post("/case/1.1/CFPackages", json=factories.package("selected"))
     for path in ("/CFDocuments", "/CFDocuments/selected", "/CFPackages/selected"):
-        answer = await api.get(path, 200 if any_profile.sourced_ids else 400, fields="sourcedId")
-        assert any_profile.sourced_ids or "'sourcedId'" in answer["imsx_description"]
+        response = await api.get(path, 200 if any_profile.sourced_ids else 400, fields="sourcedId")
+        assert any_profile.sourced_ids or "'sourcedId'" in response["imsx_description"]
 
 
 DOCUMENTS: list[factories.Body] = [

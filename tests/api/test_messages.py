@@ -53,5 +53,5 @@ async def test_error_says_what_to_do(
     client: AsyncClient, method: str, path: str, body: Any, message: str
 ) -> None:
     content = {} if body is None else {"json": body}
-    answer = await client.request(method, f"/case/1.1/{path}", **content)
-    assert answer.json()["imsx_description"] == message
+    response = await client.request(method, f"/case/1.1/{path}", **content)
+    assert response.json()["imsx_description"] == message

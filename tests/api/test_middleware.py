@@ -59,12 +59,12 @@ async def test_headers_of_the_response_win(client: AsyncClient) -> None:
 
 
 async def test_csp_of_pages_allows_only_own_scripts(anonymous: AsyncClient) -> None:
-    answer = await anonymous.get("/docs")
-    (policy,) = answer.headers.get_list("Content-Security-Policy")
+    response = await anonymous.get("/docs")
+    (policy,) = response.headers.get_list("Content-Security-Policy")
     assert "default-src 'none'" in policy
     assert "script-src 'self';" in policy
     assert "frame-ancestors 'none'" in policy
-    assert "https://" not in answer.text
+    assert "https://" not in response.text
 
 
 @pytest.mark.parametrize(
@@ -86,23 +86,23 @@ def preflight(origin: str, method: str = "PUT") -> dict[str, str]:
 
 async def test_preflight_is_rejected_without_cors_origins() -> None:
     async with client_for() as client:
-        answer = await client.options("/case/1.1/CFItems/x", headers=preflight(PAGE))
-        assert answer.status_code == 405
-        assert not any(name.startswith("access-control") for name in answer.headers)
+        response = await client.options("/case/1.1/CFItems/x", headers=preflight(PAGE))
+        assert response.status_code == 405
+        assert not any(name.startswith("access-control") for name in response.headers)
 
 
 async def test_preflight_is_allowed_for_configured_origins_only() -> None:
     async with client_for(cors_origins=f"{PAGE}, http://localhost:3000") as client:
         for origin in (PAGE, "http://localhost:3000"):
-            answer = await client.options("/case/1.1/CFItems/x", headers=preflight(origin))
-            assert answer.status_code == 200
-            assert answer.headers["Access-Control-Allow-Origin"] == origin
-            assert "Access-Control-Allow-Credentials" not in answer.headers
-            assert answer.headers["X-Request-ID"]
+            response = await client.options("/case/1.1/CFItems/x", headers=preflight(origin))
+            assert response.status_code == 200
+            assert response.headers["Access-Control-Allow-Origin"] == origin
+            assert "Access-Control-Allow-Credentials" not in response.headers
+            assert response.headers["X-Request-ID"]
         for origin in ("https://evil.test", f"{PAGE}.evil.test", "null"):
-            answer = await client.options("/case/1.1/CFItems/x", headers=preflight(origin))
-            assert answer.status_code == 400
-            assert "Access-Control-Allow-Origin" not in answer.headers
+            response = await client.options("/case/1.1/CFItems/x", headers=preflight(origin))
+            assert response.status_code == 400
+            assert "Access-Control-Allow-Origin" not in response.headers
         read = await client.get("/health", headers={"Origin": PAGE})
         assert read.headers["Access-Control-Allow-Origin"] == PAGE
         assert "X-Total-Count" in read.headers["Access-Control-Expose-Headers"]

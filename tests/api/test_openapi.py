@@ -21,9 +21,9 @@ METHODS = {"get", "put", "post", "delete"}
 
 @pytest.fixture
 async def document(anonymous: AsyncClient) -> Any:
-    answer = await anonymous.get("/openapi.json")
-    assert answer.status_code == 200
-    return answer.json()
+    response = await anonymous.get("/openapi.json")
+    assert response.status_code == 200
+    return response.json()
 
 
 def operations(document: Any) -> Iterator[tuple[str, str, Any]]:
@@ -59,7 +59,7 @@ async def test_every_route_is_described(document: Any) -> None:
     for method, path, operation in operations(document):
         names.append(operation["operationId"])
         assert operation["summary"], (method, path)
-        assert all(answer["description"] for answer in operation["responses"].values())
+        assert all(response["description"] for response in operation["responses"].values())
         if path.startswith(PROFILES[0].prefix):
             assert {"401", "403", "503", "default"} <= operation["responses"].keys()
             assert operation["tags"] == [PROFILES[0].title]
@@ -187,15 +187,15 @@ async def test_examples_of_puts_work(client: AsyncClient) -> None:
         (f"CFItems/{examples.ITEM_ID}", {"item": examples.ITEM}),
         (f"CFItemAssociations/{examples.ASSOCIATION_ID}", {"association": examples.ASSOCIATION}),
     ):
-        answer = await client.put(f"{prefix}/{path}", json=body)
-        assert answer.status_code == 201, answer.text
+        response = await client.put(f"{prefix}/{path}", json=body)
+        assert response.status_code == 201, response.text
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.name)
 async def test_each_profile_has_valid_document(anonymous: AsyncClient, profile: ApiProfile) -> None:
-    answer = await anonymous.get(profile.prefix + profile.document)
-    assert answer.status_code == 200
-    document = answer.json()
+    response = await anonymous.get(profile.prefix + profile.document)
+    assert response.status_code == 200
+    document = response.json()
     OpenAPIV31SpecValidator(document).validate()
     assert document["servers"][0]["url"] == f"http://case.test{profile.prefix}"
     methods = {method for method, _, _ in operations(document)}

@@ -117,8 +117,8 @@ async def test_groups_route_returns_sorted_children(api: Api) -> None:
     )
     await api.send("POST", "/CFPackages", 201, body)
     identifier = body["CFDocument"]["identifier"]
-    answer = await api.get(f"/CFPackages/{identifier}/groups")
-    package = answer["CFPackageWithGroups"] if api.profile.wraps else answer
+    response = await api.get(f"/CFPackages/{identifier}/groups")
+    package = response["CFPackageWithGroups"] if api.profile.wraps else response
     assert package["sourcedId"] == identifier
     assert package["CFDocument"]["title"] == "a framework"
     (domain,) = package["structuredContent"]["Domain"]
@@ -131,6 +131,6 @@ async def test_groups_route_selects_fields(api: Api) -> None:
     body = await api.upload_package()
     path = f"/CFPackages/{body['CFDocument']['identifier']}/groups"
     for fields in (["sourcedId"], ["structuredContent"], ["CFDocument", "structuredContent"]):
-        answer = await api.get(path, fields=",".join(fields))
-        package = answer["CFPackageWithGroups"] if api.profile.wraps else answer
+        response = await api.get(path, fields=",".join(fields))
+        package = response["CFPackageWithGroups"] if api.profile.wraps else response
         assert list(package) == fields

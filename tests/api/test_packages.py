@@ -20,9 +20,9 @@ def without_ids(node: Any) -> Any:
 
 async def test_upload_returns_counts_of_stored_entities(api: Api) -> None:
     body = factories.package()
-    answer = await api.send("POST", "/CFPackages", 201, body)
+    response = await api.send("POST", "/CFPackages", 201, body)
     identifier = body["CFDocument"]["identifier"]
-    result = answer.json()
+    result = response.json()
     assert result["success"] is True
     assert result["message"]
     assert result["result"] == {
@@ -31,7 +31,7 @@ async def test_upload_returns_counts_of_stored_entities(api: Api) -> None:
         "changes": {"created": 4, "updated": 0, "unchanged": 0, "deleted": 0},
         "success": True,
     }
-    location = answer.headers["Location"]
+    location = response.headers["Location"]
     assert location == f"http://case.test{api.profile.prefix}/CFPackages/{identifier}"
 
 
@@ -64,9 +64,9 @@ async def test_upload_without_items_or_associations_is_refused(
         sent = {name: value for name, value in body.items() if name not in names}
         sent |= dict.fromkeys(names) if form == "null" else {}
         whole = {wrapper: sent} if wrapper else sent
-        answer = await api.send(method, path + repair, 422, whole)
+        response = await api.send(method, path + repair, 422, whole)
         under = f"{wrapper}." if wrapper else ""
-        assert answer.json()["imsx_error_details"] == [
+        assert response.json()["imsx_error_details"] == [
             {"path": under + name, "message": "required"} for name in names
         ]
     assert await api.get_package(identifier) == before
@@ -88,11 +88,11 @@ async def test_upload_counts_what_it_changed(api: Api) -> None:
     path = f"/CFPackages/{body['CFDocument']['identifier']}"
     first, second = body["CFItems"]
     items = [{**first, "notes": "new"}, second, factories.packed_item()]
-    answer = await api.send("PUT", path, 200, {**body, "CFItems": items, "CFAssociations": []})
-    changes = answer.json()["result"]["changes"]
+    response = await api.send("PUT", path, 200, {**body, "CFItems": items, "CFAssociations": []})
+    changes = response.json()["result"]["changes"]
     assert changes == {"created": 1, "updated": 1, "unchanged": 2, "deleted": 1}
-    answer = await api.send("PUT", path, 200, {**body, "CFItems": [], "CFAssociations": []})
-    changes = answer.json()["result"]["changes"]
+    response = await api.send("PUT", path, 200, {**body, "CFItems": [], "CFAssociations": []})
+    changes = response.json()["result"]["changes"]
     assert changes == {"created": 0, "updated": 0, "unchanged": 1, "deleted": 3}
 
 
@@ -130,8 +130,8 @@ async def test_fields_parameter_selects_package_fields(api: Api) -> None:
     identifier = body["CFDocument"]["identifier"]
     package = await api.get_entity("CFPackage", identifier, fields="CFDocument,sourcedId")
     assert package.keys() == {"CFDocument", "sourcedId"}
-    answer = await api.get(f"/CFPackages/{identifier}", 400, fields="CFThings")
-    assert "CFItems" in answer["imsx_description"]
+    response = await api.get(f"/CFPackages/{identifier}", 400, fields="CFThings")
+    assert "CFItems" in response["imsx_description"]
 
 
 async def test_unknown_package_returns_404(api: Api) -> None:
@@ -192,11 +192,11 @@ async def test_package_identifier_must_differ_from_other_documents(api: Api) -> 
     body = factories.package()
     body["CFDocument"]["CFPackageURI"] = link
     document = factories.document(CFPackageURI=link)
-    for answer in (
+    for response in (
         await api.send("POST", "/CFPackages", 409, body),
         await api.send("PUT", f"/CFDocuments/{document['identifier']}", 409, document),
     ):
-        (problem,) = answer.json()["imsx_error_details"]
+        (problem,) = response.json()["imsx_error_details"]
         assert problem["path"].endswith("CFPackageURI.identifier")
         assert f"of document {other['identifier']}" in problem["message"]
         assert "give this package another identifier" in problem["message"]
@@ -234,8 +234,8 @@ async def test_change_of_a_packages_own_fields_is_recorded(api: Api, execute: Ex
 
 async def test_post_of_existing_document_is_rejected(api: Api) -> None:
     body = await api.upload_package()
-    answer = await api.send("POST", "/CFPackages", 409, body)
-    assert "PUT" in answer.json()["imsx_description"]
+    response = await api.send("POST", "/CFPackages", 409, body)
+    assert "PUT" in response.json()["imsx_description"]
 
 
 async def test_put_of_unknown_document_is_rejected(api: Api) -> None:
@@ -253,8 +253,8 @@ async def test_put_under_package_identifier_is_accepted(api: Api) -> None:
     document = await api.create_document()
     body = factories.package(document["identifier"])
     path = f"/CFPackages/{document['CFPackageURI']['identifier']}"
-    answer = await api.send("PUT", path, 200, body)
-    assert answer.json()["result"]["stats"]["items"] == 2
+    response = await api.send("PUT", path, 200, body)
+    assert response.json()["result"]["stats"]["items"] == 2
 
 
 async def test_put_replaces_the_whole_framework(api: Api, execute: Execute) -> None:
@@ -265,8 +265,8 @@ async def test_put_replaces_the_whole_framework(api: Api, execute: Execute) -> N
     single = await api.create_item({"identifier": document})
     body["CFItems"] = [{**parent, "fullStatement": "changed"}, added]
     body["CFAssociations"] = [factories.association(added["identifier"], parent["identifier"])]
-    answer = await api.send("PUT", f"/CFPackages/{document}", 200, body)
-    assert answer.json()["result"]["stats"] == {"documents": 1, "items": 2, "associations": 1}
+    response = await api.send("PUT", f"/CFPackages/{document}", 200, body)
+    assert response.json()["result"]["stats"] == {"documents": 1, "items": 2, "associations": 1}
     package = await api.get_package(document)
     assert api.list_lost_values(body, package) == []
     for gone in (child, single):
@@ -387,8 +387,8 @@ async def test_items_of_another_document_are_rejected(api: Api, execute: Execute
     )
     second["CFRubrics"][0]["CFRubricCriteria"] = first["CFRubrics"][0]["CFRubricCriteria"]
     changes = await execute("SELECT 1 FROM changes")
-    answer = await api.send("POST", "/CFPackages", 409, second)
-    problems = answer.json()["imsx_error_details"]
+    response = await api.send("POST", "/CFPackages", 409, second)
+    problems = response.json()["imsx_error_details"]
     assert [problem["path"] for problem in problems] == [
         "CFItems[0]",
         "CFItems[1]",
@@ -407,8 +407,8 @@ async def test_triples_of_another_document_are_rejected(api: Api) -> None:
     first = await api.upload_package()
     taken = first["CFAssociations"][0]
     copy = {**taken, **factories.entity()}
-    answer = await api.send("POST", "/CFPackages", 409, factories.package(CFAssociations=[copy]))
-    (problem,) = answer.json()["imsx_error_details"]
+    response = await api.send("POST", "/CFPackages", 409, factories.package(CFAssociations=[copy]))
+    (problem,) = response.json()["imsx_error_details"]
     assert problem["path"] == "CFAssociations[0]"
     assert taken["identifier"] in problem["message"]
 
@@ -417,8 +417,8 @@ async def test_package_identifier_of_another_document_is_rejected(api: Api) -> N
     document = await api.create_document()
     body = factories.package()
     body["CFDocument"]["CFPackageURI"] = document["CFPackageURI"]
-    answer = await api.send("POST", "/CFPackages", 409, body)
-    assert document["identifier"] in answer.json()["imsx_description"]
+    response = await api.send("POST", "/CFPackages", 409, body)
+    assert document["identifier"] in response.json()["imsx_description"]
 
 
 async def test_deleted_item_may_be_taken_over(api: Api) -> None:
@@ -472,15 +472,15 @@ async def test_upload_with_repair_is_repaired(api: Api) -> None:
     body = factories.package()
     body["CFItems"][0]["educationLevel"] = "06, 07"
     await api.send("POST", "/CFPackages", 422, body)
-    answer = await api.send("POST", "/CFPackages", 201, body, params={"repair": "true"})
-    (repair,) = answer.json()["result"]["repairs"]
+    response = await api.send("POST", "/CFPackages", 201, body, params={"repair": "true"})
+    (repair,) = response.json()["result"]["repairs"]
     assert (repair["kind"], repair["count"]) == ("string-for-list", 1)
     assert repair["path"] == "CFItems[0].educationLevel"
     item = await api.get_entity("CFItem", body["CFItems"][0]["identifier"])
     assert item["educationLevel"] == ["06", "07"]
     path = f"/CFPackages/{body['CFDocument']['identifier']}"
-    answer = await api.send("PUT", path, 200, body, params={"repair": "true"})
-    assert len(answer.json()["result"]["repairs"]) == 1
+    response = await api.send("PUT", path, 200, body, params={"repair": "true"})
+    assert len(response.json()["result"]["repairs"]) == 1
     body["CFItems"][0]["statusEndDate"] = "soon"
     paths = await api.get_problem_paths("POST", "/CFPackages", body, params={"repair": "true"})
     assert paths == ["CFItems[0].statusEndDate"]
@@ -492,5 +492,5 @@ async def test_too_large_body_returns_413(client: AsyncClient, api: Api) -> None
             yield b" " * 1_000_000
 
     for content in (b" " * 31_000_000, pieces()):
-        answer = await api.send("POST", "/CFPackages", 413, content=content)
-        assert "30 MB" in answer.json()["imsx_description"]
+        response = await api.send("POST", "/CFPackages", 413, content=content)
+        assert "30 MB" in response.json()["imsx_description"]

@@ -60,8 +60,8 @@ def list_required_fields(put: Put) -> set[str]:
 async def test_put_creates_and_replaces_with_201_and_no_body(api: Api, put: Put) -> None:
     body = await body_for(api, put)
     for _ in range(2):
-        answer = await api.put(f"/{put.collection}", body)
-        assert answer.content == b""
+        response = await api.put(f"/{put.collection}", body)
+        assert response.content == b""
     entity = await stored(api, put, body["identifier"])
     assert api.list_lost_values(body, entity) == []
     assert entity["uri"] == api.get_expected_uri(body, f"{put.schema.__name__}s")
@@ -95,9 +95,9 @@ async def test_contradicting_identifiers_return_400(api: Api, put: Put) -> None:
 @each
 async def test_identifier_of_path_must_equal_that_of_body(api: Api, put: Put) -> None:
     body = await body_for(api, put)
-    answer = await api.send("PUT", f"/{put.collection}/another", 400, body)
-    assert "another" in answer.json()["imsx_description"]
-    assert body["identifier"] in answer.json()["imsx_description"]
+    response = await api.send("PUT", f"/{put.collection}/another", 400, body)
+    assert "another" in response.json()["imsx_description"]
+    assert body["identifier"] in response.json()["imsx_description"]
 
 
 @each
@@ -155,8 +155,8 @@ async def test_null_in_required_fields_is_reported_as_required(api: Api, put: Pu
     body = await body_for(api, put)
     wrapper, required = put.wrappers[0], list_required_fields(put)
     sent = {wrapper: {**body, **dict.fromkeys(required)}}
-    answer = await api.send("PUT", f"/{put.collection}/{body['identifier']}", 422, sent)
-    assert dict(list_problems(answer)) == {f"{wrapper}.{name}": "required" for name in required}
+    response = await api.send("PUT", f"/{put.collection}/{body['identifier']}", 422, sent)
+    assert dict(list_problems(response)) == {f"{wrapper}.{name}": "required" for name in required}
 
 
 @each
@@ -164,8 +164,8 @@ async def test_null_in_required_fields_is_reported_as_required(api: Api, put: Pu
     "raw", [b"", b"{", b"[]", b"null", b'"text"', b"<html>", b"\xff\xfe{", b'{"a":"\\ud800"}']
 )
 async def test_body_other_than_json_object_returns_400(api: Api, put: Put, raw: bytes) -> None:
-    answer = await api.send("PUT", f"/{put.collection}/x", 400, content=raw)
-    assert answer.json()["imsx_codeMajor"] == "failure"
+    response = await api.send("PUT", f"/{put.collection}/x", 400, content=raw)
+    assert response.json()["imsx_codeMajor"] == "failure"
 
 
 @each
@@ -290,8 +290,8 @@ async def test_put_of_document_creates_its_package(api: Api) -> None:
 async def test_two_documents_cannot_have_one_package(api: Api) -> None:
     first = await api.create_document()
     second = factories.document(CFPackageURI=first["CFPackageURI"])
-    answer = await api.put("/CFDocuments", second, 409)
-    assert first["identifier"] in answer.json()["imsx_description"]
+    response = await api.put("/CFDocuments", second, 409)
+    assert first["identifier"] in response.json()["imsx_description"]
     await api.get(f"/CFDocuments/{second['identifier']}", 404)
 
 
@@ -549,8 +549,8 @@ async def test_second_association_of_a_triple_is_rejected(api: Api) -> None:
     _, one, two = await api.create_two_items()
     first = await api.create_association(one, two)
     second = factories.association(one["identifier"], two["identifier"])
-    answer = await api.put("/CFItemAssociations", {"association": second}, 409)
-    assert first["identifier"] in answer.json()["imsx_description"]
+    response = await api.put("/CFItemAssociations", {"association": second}, 409)
+    assert first["identifier"] in response.json()["imsx_description"]
     second["associationType"] = "precedes"
     await api.put("/CFItemAssociations", {"association": second})
 
@@ -599,8 +599,8 @@ async def test_delete_of_association_is_permanent(api: Api, execute: Execute) ->
     _, one, two = await api.create_two_items()
     body = await api.create_association(one, two)
     path = f"/CFItemAssociations/{body['identifier']}"
-    answer = await api.send("DELETE", path, 204)
-    assert answer.content == b""
+    response = await api.send("DELETE", path, 204)
+    assert response.content == b""
     await api.get(f"/CFAssociations/{body['identifier']}", 404)
     assert await execute("SELECT 1 FROM associations") == []
     again = await api.send("DELETE", path, 404)

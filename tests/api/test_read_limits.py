@@ -33,10 +33,10 @@ async def test_slow_list_returns_503_that_names_its_parameter(
     async with limited(settings, client, read_timeout=0.5) as slow:
         params = {parameter: LISTS[parameter]}
         async with lock_table(database_url, "items"):
-            answer = await slow.get("/case/1.1/CFItems", params=params)
-        assert answer.status_code == 503, answer.text
-        assert answer.headers["Retry-After"]
-        message = answer.json()["imsx_description"]
+            response = await slow.get("/case/1.1/CFItems", params=params)
+        assert response.status_code == 503, response.text
+        assert response.headers["Retry-After"]
+        message = response.json()["imsx_description"]
         assert f"{parameter} {LISTS[parameter]}" in message
         assert "0.5 s" in message
         assert (await slow.get("/case/1.1/CFItems", params=params)).status_code == 200
@@ -62,8 +62,8 @@ async def test_entities_are_read_while_lists_wait(
         for _ in range(20):
             assert (await slow.get(path)).status_code == 200
             assert (await slow.get("/ready")).status_code == 200
-        answers = await asyncio.gather(*lists)
+        responses = await asyncio.gather(*lists)
         await asyncio.gather(*searches)
-    for answer in answers:
-        assert answer.status_code == 503, answer.text
-        assert answer.headers["Retry-After"]
+    for response in responses:
+        assert response.status_code == 503, response.text
+        assert response.headers["Retry-After"]

@@ -186,17 +186,17 @@ async def test_if_none_match_returns_304(api: Api) -> None:
     path = f"{api.profile.prefix}/CFPackages/{body['CFDocument']['identifier']}"
     first = await api.client.get(path)
     for tags in (first.headers["ETag"], f'"x", {first.headers["ETag"]}', "*"):
-        answer = await api.client.get(path, headers={"If-None-Match": tags})
-        assert answer.status_code == 304
-        assert answer.content == b""
-        assert answer.headers["ETag"] == first.headers["ETag"]
-        assert answer.headers["Vary"] == first.headers["Vary"] == "Accept-Encoding"
+        response = await api.client.get(path, headers={"If-None-Match": tags})
+        assert response.status_code == 304
+        assert response.content == b""
+        assert response.headers["ETag"] == first.headers["ETag"]
+        assert response.headers["Vary"] == first.headers["Vary"] == "Accept-Encoding"
     for other in ("?fields=CFDocument", "/groups"):
-        answer = await api.client.get(
+        response = await api.client.get(
             path + other, headers={"If-None-Match": first.headers["ETag"]}
         )
-        assert answer.status_code == 200
-        assert answer.headers["ETag"] != first.headers["ETag"]
+        assert response.status_code == 200
+        assert response.headers["ETag"] != first.headers["ETag"]
 
 
 @pytest.mark.parametrize("condition", [{"If-Match": '"other"'}, {"If-None-Match": "*"}])
@@ -211,9 +211,9 @@ async def test_writes_ignore_conditions_on_etags(api: Api, condition: dict[str, 
         ("PUT", f"/CFItems/{item['identifier']}", item, 201),
         ("DELETE", f"/CFItemAssociations/{association['identifier']}", None, 204),
     ):
-        answer = await api.client.request(method, prefix + path, json=content, headers=condition)
-        assert answer.status_code == status, answer.text
-        assert "ETag" not in answer.headers
+        response = await api.client.request(method, prefix + path, json=content, headers=condition)
+        assert response.status_code == status, response.text
+        assert "ETag" not in response.headers
 
 
 async def test_write_to_another_framework_keeps_the_etag(api: Api) -> None:
@@ -222,8 +222,8 @@ async def test_write_to_another_framework_keeps_the_etag(api: Api) -> None:
     first = await api.client.get(path)
     await framework(api)
     await api.create_item(await api.create_document())
-    answer = await api.client.get(path, headers={"If-None-Match": first.headers["ETag"]})
-    assert answer.status_code == 304
+    response = await api.client.get(path, headers={"If-None-Match": first.headers["ETag"]})
+    assert response.status_code == 304
 
 
 async def test_if_modified_since_returns_304(api: Api, execute: Execute) -> None:
@@ -235,11 +235,11 @@ async def test_if_modified_since_returns_304(api: Api, execute: Execute) -> None
         await execute(f"UPDATE {table} SET changed_at = '2026-01-15T09:30:00.7Z'")
     last_modified = (await api.client.get(path)).headers["Last-Modified"]
     assert last_modified == "Thu, 15 Jan 2026 09:30:00 GMT"
-    answer = await api.client.get(path, headers={"If-Modified-Since": last_modified})
-    assert answer.status_code == 304
+    response = await api.client.get(path, headers={"If-Modified-Since": last_modified})
+    assert response.status_code == 304
     for other in ("Thu, 15 Jan 2026 09:29:59 GMT", "yesterday"):
-        answer = await api.client.get(path, headers={"If-Modified-Since": other})
-        assert answer.status_code == 200
+        response = await api.client.get(path, headers={"If-Modified-Since": other})
+        assert response.status_code == 200
     both = {"If-Modified-Since": last_modified, "If-None-Match": '"another"'}
     assert (await api.client.get(path, headers=both)).status_code == 200
 
@@ -253,13 +253,13 @@ async def test_marks_are_folded_and_the_revision_stays(api: Api, execute: Execut
     await execute("INSERT INTO revision_marks (scope) SELECT '/' FROM generate_series(1, 200)")
     tag = {"If-None-Match": before.headers["ETag"]}
     for _ in range(2):
-        answer = await api.client.get(api.profile.prefix + path, headers=tag)
-        assert answer.status_code == 304
+        response = await api.client.get(api.profile.prefix + path, headers=tag)
+        assert response.status_code == 304
     left = "SELECT 1 FROM revision_marks WHERE scope IN ('', '/', $1)"
     assert not await execute(left, document["identifier"])
     await api.create_item(document)
-    answer = await api.client.get(api.profile.prefix + path, headers=tag)
-    assert answer.status_code == 200
+    response = await api.client.get(api.profile.prefix + path, headers=tag)
+    assert response.status_code == 200
 
 
 ENCODINGS: dict[str, Callable[[bytes], bytes]] = {
@@ -276,10 +276,10 @@ async def test_package_is_returned_in_the_accepted_encoding(api: Api, encoding: 
     headers = {"Accept-Encoding": encoding}
     plain = (await api.client.get(path, headers={"Accept-Encoding": "identity"})).content
     for _ in range(2):
-        async with api.client.stream("GET", path, headers=headers) as answer:
-            raw = b"".join([chunk async for chunk in answer.aiter_raw()])
-        assert answer.headers.get("Content-Encoding", "identity") == encoding
-        assert answer.headers["Vary"] == "Accept-Encoding"
+        async with api.client.stream("GET", path, headers=headers) as response:
+            raw = b"".join([chunk async for chunk in response.aiter_raw()])
+        assert response.headers.get("Content-Encoding", "identity") == encoding
+        assert response.headers["Vary"] == "Accept-Encoding"
         assert ENCODINGS[encoding](raw) == plain
 
 

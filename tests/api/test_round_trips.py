@@ -39,8 +39,8 @@ each_host = pytest.mark.parametrize("host", HOSTS)
 async def state(client: AsyncClient, execute: Execute, document: str) -> dict[str, Any]:
     """Return everything that a write without a difference must not change."""
     path = f"{STANDARD}/CFPackages/{document}"
-    answer = await client.get(path, params={"extensions": "true"})
-    assert answer.status_code == 200, answer.text
+    response = await client.get(path, params={"extensions": "true"})
+    assert response.status_code == 200, response.text
     tables = ("documents", "items", "associations", "rubrics", "item_types", "subjects", "licenses")
     bodies = [
         [
@@ -50,8 +50,8 @@ async def state(client: AsyncClient, execute: Execute, document: str) -> dict[st
         for table in (*tables, "concepts", "association_groupings")
     ]
     return {
-        "package": answer.json(),
-        "etag": answer.headers["ETag"],
+        "package": response.json(),
+        "etag": response.headers["ETag"],
         "changes": await count(execute, "SELECT count(*) FROM changes"),
         # A reader may move steps from one of these tables to the other.
         "revisions": await count(execute, "SELECT sum(version)::bigint FROM revisions")
@@ -155,8 +155,8 @@ async def test_put_of_single_entity_changes_nothing(api: Api, execute: Execute, 
 
 async def test_default_item_type_is_not_stored(api: Api) -> None:
     item = await api.create_item(await api.create_document(), CFItemType="unknown")
-    answer = await api.client.get(f"{STANDARD}/CFItems/{item['identifier']}")
-    assert "CFItemType" not in answer.json()
+    response = await api.client.get(f"{STANDARD}/CFItems/{item['identifier']}")
+    assert "CFItemType" not in response.json()
 
 
 async def test_default_item_type_with_a_link_is_stored(api: Api) -> None:
@@ -164,8 +164,8 @@ async def test_default_item_type_with_a_link_is_stored(api: Api) -> None:
     item = await api.create_item(
         await api.create_document(), CFItemType="unknown", CFItemTypeURI=link
     )
-    answer = await api.client.get(f"{STANDARD}/CFItems/{item['identifier']}")
-    assert answer.json()["CFItemType"] == "unknown"
+    response = await api.client.get(f"{STANDARD}/CFItems/{item['identifier']}")
+    assert response.json()["CFItemType"] == "unknown"
 
 
 @pytest.mark.parametrize(
@@ -183,8 +183,8 @@ async def test_uri_of_another_entity_or_server_is_stored(api: Api, uri: str) -> 
     item = await api.create_item(await api.create_document())
     sent = uri.replace("{id}", item["identifier"])
     await api.put("/CFItems", {"item": {**item, "uri": sent}})
-    answer = await api.client.get(f"{STANDARD}/CFItems/{item['identifier']}")
-    assert answer.json()["uri"] == sent
+    response = await api.client.get(f"{STANDARD}/CFItems/{item['identifier']}")
+    assert response.json()["uri"] == sent
 
 
 @pytest.mark.parametrize("prefix", [profile.prefix for profile in PROFILES])
@@ -269,8 +269,8 @@ def run(
         before = await state(client, execute, quote(identifier))
         path = f"/CFPackages/{quote(identifier)}"
         headers = {"Host": host}
-        answer = (await api.send("GET", path, 200, headers=headers)).json()
-        await api.send("PUT", path, 200, with_host(host, answer), headers=headers)
+        response = (await api.send("GET", path, 200, headers=headers)).json()
+        await api.send("PUT", path, 200, with_host(host, response), headers=headers)
         assert await state(client, execute, quote(identifier)) == before
 
     return round_trip

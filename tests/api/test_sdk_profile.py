@@ -93,8 +93,8 @@ async def test_upload_as_the_sdk_sends_it_is_stored(sdk: Api) -> None:
     identifier = body["CFDocument"]["identifier"]
     await sdk.send("PUT", f"/CFPackages/{identifier}", 404, body)
     await sdk.send("POST", "/CFPackages", 201, body)
-    answer = await sdk.send("PUT", f"/CFPackages/{identifier}", 200, body)
-    assert answer.json()["result"]["stats"] == {"documents": 1, "items": 2, "associations": 1}
+    response = await sdk.send("PUT", f"/CFPackages/{identifier}", 200, body)
+    assert response.json()["result"]["stats"] == {"documents": 1, "items": 2, "associations": 1}
     package = await sdk.get_package(identifier)
     link = package["CFDocument"]["licenseURI"]
     assert link["title"] == "https://creativecommons.org/licenses/by/4.0/"
@@ -133,8 +133,8 @@ async def test_contradictory_aliases_are_rejected(sdk: Api) -> None:
 async def test_responses_contain_no_null(sdk: Api) -> None:
     body = factories.package_with_every_class()
     await sdk.send("POST", "/CFPackages", 201, body)
-    answer = await sdk.send("GET", f"/CFPackages/{body['CFDocument']['identifier']}", 200)
-    assert "null" not in answer.text
+    response = await sdk.send("GET", f"/CFPackages/{body['CFDocument']['identifier']}", 200)
+    assert "null" not in response.text
 
 
 async def test_errors_have_the_codes_that_the_sdk_reads(sdk: Api) -> None:
@@ -209,6 +209,6 @@ async def test_captured_tree_is_returned_after_upload(sdk: Api, shared: Path) ->
     document = factories.entity(groups["sourcedId"], creator="c", title="Math - Common Core")
     body = {"CFDocument": document, "CFItems": items, "CFAssociations": edges}
     await sdk.send("POST", "/CFPackages", 201, body)
-    answer = await sdk.get(f"/CFPackages/{groups['sourcedId']}/groups")
-    got = with_one_id(answer["CFPackageWithGroups"]["structuredContent"])
+    response = await sdk.get(f"/CFPackages/{groups['sourcedId']}/groups")
+    got = with_one_id(response["CFPackageWithGroups"]["structuredContent"])
     assert got == with_host(groups["structuredContent"])

@@ -22,9 +22,9 @@ async def search_items(api: Api) -> Any:
     identifiers = [(await api.create_item(document, **item))["identifier"] for item in ITEMS]
 
     async def search(text: str, **params: Any) -> list[int]:
-        answer = await api.get("/CFItems", search=text, **params)
-        assert api.get_total(answer) == len(answer["CFItems"]) or params
-        return [identifiers.index(item["identifier"]) for item in answer["CFItems"]]
+        response = await api.get("/CFItems", search=text, **params)
+        assert api.get_total(response) == len(response["CFItems"]) or params
+        return [identifiers.index(item["identifier"]) for item in response["CFItems"]]
 
     return search
 
@@ -41,10 +41,10 @@ async def test_code_is_folded_by_postgres_in_search_and_filter(api: Api) -> None
     document = await api.create_document()
     await api.create_item(document, fullStatement="İ İ İ İ")
     await api.create_item(document, humanCodingScheme="İ.İ", fullStatement="A long statement")
-    answer = await api.get("/CFItems", search="İ.İ")
-    assert [item.get("humanCodingScheme") for item in answer["CFItems"]] == ["İ.İ", None]
-    answer = await api.get("/CFItems", filter="humanCodingScheme='İ.İ'")
-    assert [item["humanCodingScheme"] for item in answer["CFItems"]] == ["İ.İ"]
+    response = await api.get("/CFItems", search="İ.İ")
+    assert [item.get("humanCodingScheme") for item in response["CFItems"]] == ["İ.İ", None]
+    response = await api.get("/CFItems", filter="humanCodingScheme='İ.İ'")
+    assert [item["humanCodingScheme"] for item in response["CFItems"]] == ["İ.İ"]
 
 
 @pytest.mark.parametrize(
@@ -84,8 +84,8 @@ async def test_search_combines_with_filter_sort_and_paging(search_items: Any) ->
 
 async def test_search_without_words_is_rejected_or_ignored(api: Api) -> None:
     await api.get("/CFItems", status=400, search="  ")
-    answer = await api.get("/CFItems", search="")
-    assert api.get_total(answer) == 0
+    response = await api.get("/CFItems", search="")
+    assert api.get_total(response) == 0
 
 
 async def test_huge_and_unusual_statements_are_stored_and_searchable(api: Api) -> None:
@@ -93,8 +93,8 @@ async def test_huge_and_unusual_statements_are_stored_and_searchable(api: Api) -
     distinct = " ".join(chr(0x4E00 + n % 20000) + chr(0xAC00 + n // 7) for n in range(70_000))
     for statement in (distinct, "x" * 3_000_000, "needle " + "\U0001f600" * 500_000, "\u200b"):
         await api.create_item(document, fullStatement=statement, humanCodingScheme="L" * 5000)
-    answer = await api.get("/CFItems", search="needle", fields="identifier")
-    assert len(answer["CFItems"]) == 1
+    response = await api.get("/CFItems", search="needle", fields="identifier")
+    assert len(response["CFItems"]) == 1
 
 
 async def test_search_follows_changes_and_deletions(api: Api) -> None:
@@ -103,8 +103,8 @@ async def test_search_follows_changes_and_deletions(api: Api) -> None:
     child["fullStatement"] = "something else entirely"
     document = body["CFDocument"]["identifier"]
     await api.send("PUT", f"/CFPackages/{document}", 200, body)
-    answer = await api.get("/CFItems", search="entirely")
-    assert [item["identifier"] for item in answer["CFItems"]] == [child["identifier"]]
+    response = await api.get("/CFItems", search="entirely")
+    assert [item["identifier"] for item in response["CFItems"]] == [child["identifier"]]
     body |= {"CFItems": [parent], "CFAssociations": []}
     await api.send("PUT", f"/CFPackages/{document}", 200, body)
     assert (await api.get("/CFItems", search="entirely"))["CFItems"] == []
@@ -115,5 +115,5 @@ async def test_sort_by_identifier_replaces_the_best_match_first(api: Api) -> Non
     items = [await api.create_item(document, **item) for item in ITEMS[:3]]
     expected = sorted(item["identifier"] for item in items)
     for order, identifiers in (("asc", expected), ("desc", expected[::-1])):
-        answer = await api.get("/CFItems", search="3.OA.A", sort="identifier", orderBy=order)
-        assert [item["identifier"] for item in answer["CFItems"]] == identifiers
+        response = await api.get("/CFItems", search="3.OA.A", sort="identifier", orderBy=order)
+        assert [item["identifier"] for item in response["CFItems"]] == identifiers

@@ -64,10 +64,10 @@ async def test_requests_that_joined_a_failed_production_share_the_next(
         await asyncio.sleep(0.2)
         await execute("SELECT pg_terminate_backend($1)", first)
         await waiting_backend(execute, first)
-    answers = await asyncio.gather(*tasks)
-    assert Counter(answer.status_code for answer in answers) == {503: 1, 200: READERS - 1}
-    assert all(a.headers["Retry-After"] for a in answers if a.status_code == 503)
-    assert len({answer.content for answer in answers if answer.status_code == 200}) == 1
+    responses = await asyncio.gather(*tasks)
+    assert Counter(response.status_code for response in responses) == {503: 1, 200: READERS - 1}
+    assert all(a.headers["Retry-After"] for a in responses if a.status_code == 503)
+    assert len({response.content for response in responses if response.status_code == 200}) == 1
     assert len(productions) == 2
 
 
@@ -97,9 +97,9 @@ async def test_requests_after_write_share_one_production(api: Api, productions: 
     await api.get(path)
     await api.create_item(document)
     productions.clear()
-    answers = await asyncio.gather(*(api.get(path) for _ in range(READERS)))
+    responses = await asyncio.gather(*(api.get(path) for _ in range(READERS)))
     assert len(productions) == 1
-    assert all(answer == answers[0] for answer in answers)
+    assert all(response == responses[0] for response in responses)
 
 
 DECODERS: dict[str, Callable[[bytes], bytes]] = {
@@ -120,9 +120,9 @@ async def test_concurrent_requests_in_different_encodings_get_the_same_content(a
 
     async def fetch(path: str, encoding: str) -> tuple[str, bytes]:
         headers = {"Accept-Encoding": encoding}
-        async with api.client.stream("GET", path, headers=headers) as answer:
-            raw = b"".join([chunk async for chunk in answer.aiter_raw()])
-        return path, DECODERS[answer.headers.get("Content-Encoding", "identity")](raw)
+        async with api.client.stream("GET", path, headers=headers) as response:
+            raw = b"".join([chunk async for chunk in response.aiter_raw()])
+        return path, DECODERS[response.headers.get("Content-Encoding", "identity")](raw)
 
     for _ in range(2):  # first while the packages are produced, then from the cache
         fetches = [fetch(path, coding) for path in paths for coding in DECODERS for _ in range(8)]

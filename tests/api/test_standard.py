@@ -133,10 +133,12 @@ async def test_every_response_is_valid_by_the_official_schemas(
     raw = framework(name, shared)
     await client.post("/case/1.1/CFPackages", content=raw)
     folder, seen = shared / "reference" / "jsonschema", set()
-    async for operation, answer in answers(client, version, json.loads(raw), extensions=extensions):
+    async for operation, response in answers(
+        client, version, json.loads(raw), extensions=extensions
+    ):
         schema = official(folder, operation, version.version)
         validator = jsonschema.Draft202012Validator(schema)
-        validator.validate(without_empty_list(operation, answer))
+        validator.validate(without_empty_list(operation, response))
         seen.add(operation)
     if name == "sample":
         assert seen == OPERATIONS.keys()
@@ -147,8 +149,8 @@ async def test_each_response_is_valid_by_schemas_of_the_repository(client: Async
     await client.post("/case/1.1/CFPackages", content=read_sample())
     schemas = json.loads(OWN_SCHEMAS.read_text())
     seen = set()
-    async for operation, answer in answers(client, STANDARD_1_1, json.loads(read_sample())):
-        for name, entity in entities(operation, answer):
+    async for operation, response in answers(client, STANDARD_1_1, json.loads(read_sample())):
+        for name, entity in entities(operation, response):
             reference = {"$ref": f"#/$defs/{name}", "$defs": schemas}
             jsonschema.Draft202012Validator(reference).validate(entity)
             seen.add(operation)
@@ -192,22 +194,22 @@ def test_schemas_in_this_repository_match_the_model() -> None:
 async def test_errors_have_valid_bodies_and_codes(
     client: AsyncClient, shared: Path, version: ApiProfile, path: str, status: int, minor: Any
 ) -> None:
-    answer = await client.get(version.prefix + path)
-    assert answer.status_code == status
-    (field,) = answer.json()["imsx_codeMinor"]["imsx_codeMinorField"]
+    response = await client.get(version.prefix + path)
+    assert response.status_code == status
+    (field,) = response.json()["imsx_codeMinor"]["imsx_codeMinorField"]
     expected = minor if isinstance(minor, str) else minor[version.version]
     assert field["imsx_codeMinorFieldValue"] == expected
     if version is STANDARD_1_1:
         name = "getCFItem-400-401-403-404-429-500-default-responsepayload-schema.json"
         schema = json.loads((shared / "reference" / "jsonschema" / name).read_text())
-        jsonschema.Draft202012Validator(schema).validate(answer.json())
+        jsonschema.Draft202012Validator(schema).validate(response.json())
 
 
 @each_profile
 async def test_missing_token_returns_401(anonymous: AsyncClient, version: ApiProfile) -> None:
-    answer = await anonymous.get(f"{version.prefix}/CFDocuments")
-    assert answer.status_code == 401
-    (field,) = answer.json()["imsx_codeMinor"]["imsx_codeMinorField"]
+    response = await anonymous.get(f"{version.prefix}/CFDocuments")
+    assert response.status_code == 401
+    (field,) = response.json()["imsx_codeMinor"]["imsx_codeMinorField"]
     codes = {"1.1": "unauthorised_request", "1.0": "unauthorisedrequest"}
     assert field["imsx_codeMinorFieldValue"] == codes[version.version]
 
@@ -227,16 +229,16 @@ async def test_missing_token_returns_401(anonymous: AsyncClient, version: ApiPro
 async def test_other_operations_do_not_exist(
     client: AsyncClient, version: ApiProfile, method: str, path: str
 ) -> None:
-    answer = await client.request(method, version.prefix + path, json={})
-    assert answer.status_code in {404, 405}
+    response = await client.request(method, version.prefix + path, json={})
+    assert response.status_code in {404, 405}
 
 
 async def test_identifier_that_is_no_uuid_is_returned_as_stored(client: AsyncClient) -> None:
     body = factories.package(document_id="no-uuid")
     await client.post("/case/1.1/CFPackages", json=body)
-    answer = await client.get(f"{STANDARD_1_1.prefix}/CFDocuments/no-uuid")
-    assert answer.status_code == 200
-    assert answer.json()["identifier"] == "no-uuid"
+    response = await client.get(f"{STANDARD_1_1.prefix}/CFDocuments/no-uuid")
+    assert response.status_code == 200
+    assert response.json()["identifier"] == "no-uuid"
 
 
 async def test_extensions_are_returned_on_request(client: AsyncClient) -> None:
@@ -257,10 +259,10 @@ async def test_case_1_0_omits_additions_of_1_1(client: AsyncClient) -> None:
     path = (
         f"{STANDARD_1_0.prefix}/CFPackages/{json.loads(read_sample())['CFDocument']['identifier']}"
     )
-    answer = await client.get(path, params={"extensions": "true"})
+    response = await client.get(path, params={"extensions": "true"})
     for word in ("extensions", "frameworkType", "caseVersion", "targetType", "isTranslationOf"):
-        assert f'"{word}"' not in answer.text
-    package = answer.json()
+        assert f'"{word}"' not in response.text
+    package = response.json()
     assert all("subject" not in item for item in package["CFItems"])
     assert all("notes" not in each for each in package["CFAssociations"])
     types = {each["associationType"] for each in package["CFAssociations"]}

@@ -90,8 +90,8 @@ async def test_credentials_in_header_and_body_must_agree(http: AsyncClient) -> N
         assert_issued(await http.post(PATH, data=SENT, headers=headers))
         assert_issued(await http.post(PATH, data={**GRANT, "client_id": ID}, headers=headers))
         for change in ({"client_id": "x"}, {"client_secret": "x"}):
-            answer = await http.post(PATH, data={**SENT, **change}, headers=headers)
-            assert "contain different credentials" in assert_refused(answer, "invalid_request")
+            response = await http.post(PATH, data={**SENT, **change}, headers=headers)
+            assert "contain different credentials" in assert_refused(response, "invalid_request")
 
 
 @pytest.mark.parametrize(
@@ -117,20 +117,20 @@ async def test_wrong_secret_in_body_is_rejected(http: AsyncClient) -> None:
     changes: list[dict[str, Any]] = [{"client_secret": ""}, {"client_secret": "x"}]
     for change in [*changes, {"client_id": "x"}, {"client_id": ""}]:
         for way in ("data", "json"):
-            answer = await http.post(PATH, **{way: {**SENT, **change}})  # type: ignore[arg-type]  # one of two bodies
-            description = assert_refused(answer, "invalid_client", 401)
+            response = await http.post(PATH, **{way: {**SENT, **change}})  # type: ignore[arg-type]  # one of two bodies
+            description = assert_refused(response, "invalid_client", 401)
             assert "CASE_CLIENT_ID and CASE_CLIENT_SECRET" in description
 
 
 async def test_other_grant_type_is_rejected(http: AsyncClient) -> None:
     credentials = {"client_id": ID, "client_secret": SECRET}
     for grant in ({}, {"grant_type": ""}):
-        answer = await http.post(PATH, data={**credentials, **grant})
-        assert "grant_type" in assert_refused(answer, "invalid_request")
+        response = await http.post(PATH, data={**credentials, **grant})
+        assert "grant_type" in assert_refused(response, "invalid_request")
     for body in ("data", "json"):
         other = {**credentials, "grant_type": "password"}
-        answer = await http.post(PATH, **{body: other})  # type: ignore[arg-type]  # one of two bodies
-        assert "client_credentials" in assert_refused(answer, "unsupported_grant_type")
+        response = await http.post(PATH, **{body: other})  # type: ignore[arg-type]  # one of two bodies
+        assert "client_credentials" in assert_refused(response, "unsupported_grant_type")
 
 
 @pytest.mark.parametrize(
@@ -156,14 +156,14 @@ FOREIGN = ["openid", Scope.READONLY + "x", "case.readonly", "ü"]
 @pytest.mark.parametrize("foreign", FOREIGN)
 async def test_foreign_scope_is_not_among_granted_scopes(http: AsyncClient, foreign: str) -> None:
     for requested in (f"{Scope.READONLY} {foreign}", f"{foreign} {V1P1}case.readonly"):
-        answer = await http.post(PATH, data={**SENT, "scope": requested})
-        assert_issued(answer, frozenset({Scope.READONLY}))
+        response = await http.post(PATH, data={**SENT, "scope": requested})
+        assert_issued(response, frozenset({Scope.READONLY}))
 
 
 @pytest.mark.parametrize("foreign", [*FOREIGN, " ".join(FOREIGN)])
 async def test_only_foreign_scopes_return_invalid_scope(http: AsyncClient, foreign: str) -> None:
-    answer = await http.post(PATH, data={**SENT, "scope": foreign})
-    assert Scope.READONLY in assert_refused(answer, "invalid_scope")
+    response = await http.post(PATH, data={**SENT, "scope": foreign})
+    assert Scope.READONLY in assert_refused(response, "invalid_scope")
 
 
 async def test_scope_not_allowed_for_client_returns_invalid_scope(
@@ -196,11 +196,11 @@ async def test_scope_not_allowed_for_client_returns_invalid_scope(
     ],
 )
 async def test_unreadable_body_is_rejected(http: AsyncClient, kind: str, body: str | bytes) -> None:
-    answer = await http.post(
+    response = await http.post(
         PATH, content=body, headers={**basic(ID, SECRET), "Content-Type": kind}
     )
 
-    assert_refused(answer, "invalid_request")
+    assert_refused(response, "invalid_request")
 
 
 async def test_too_large_body_is_rejected(http: AsyncClient) -> None:
@@ -209,8 +209,8 @@ async def test_too_large_body_is_rejected(http: AsyncClient) -> None:
 
     headers = {**basic(ID, SECRET), "Content-Type": "application/x-www-form-urlencoded"}
     assert_issued(await http.post(PATH, content=allowed, headers=headers))
-    answer = await http.post(PATH, content=allowed + "x", headers=headers)
-    assert "65536" in assert_refused(answer, "invalid_request", 413)
+    response = await http.post(PATH, content=allowed + "x", headers=headers)
+    assert "65536" in assert_refused(response, "invalid_request", 413)
 
 
 async def test_discovery_document_and_keys_are_published(http: AsyncClient) -> None:
@@ -261,11 +261,11 @@ async def test_wrong_secret_costs_one_slow_hash_whether_client_exists(
 
 async def test_failed_attempts_are_throttled_with_an_oauth_error(http: AsyncClient) -> None:
     for _ in range(5):
-        answer = await http.post(PATH, data={**SENT, "client_secret": "guess"})
-        assert_refused(answer, "invalid_client", 401)
-    answer = await http.post(PATH, data=SENT)
-    assert_refused(answer, "temporarily_unavailable", 429)
-    assert int(answer.headers["Retry-After"]) >= 1
+        response = await http.post(PATH, data={**SENT, "client_secret": "guess"})
+        assert_refused(response, "invalid_client", 401)
+    response = await http.post(PATH, data=SENT)
+    assert_refused(response, "temporarily_unavailable", 429)
+    assert int(response.headers["Retry-After"]) >= 1
 
 
 async def test_other_address_is_not_throttled(own_app: FastAPI, http: AsyncClient) -> None:

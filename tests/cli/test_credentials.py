@@ -43,8 +43,8 @@ def statuses(live: LiveServer, token: str) -> set[int]:
 
 def refused(live: LiveServer, client: str, secret: str) -> bool:
     form = {"grant_type": "client_credentials"}
-    answer = httpx.post(f"{live.base_url}/oauth2/token", data=form, auth=(client, secret))
-    return answer.status_code == 401
+    response = httpx.post(f"{live.base_url}/oauth2/token", data=form, auth=(client, secret))
+    return response.status_code == 401
 
 
 def test_client_is_added_rotated_and_removed(live: LiveServer, data_dir: Path) -> None:

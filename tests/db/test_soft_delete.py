@@ -117,8 +117,8 @@ async def test_concurrent_puts_leave_no_live_item_in_a_deleted_document(
             api.client.put(f"{prefix}/CFItems/{body['identifier']}", json=body) for body in bodies
         ]
         deletion = soft_delete.delete_entity(database, DOCUMENTS, document["identifier"])
-        answers, _ = await asyncio.gather(asyncio.gather(*puts), deletion)
-        assert {answer.status_code for answer in answers} <= {201, 422}
+        responses, _ = await asyncio.gather(asyncio.gather(*puts), deletion)
+        assert {response.status_code for response in responses} <= {201, 422}
     live_items = await execute(
         "SELECT 1 FROM items JOIN documents ON documents.identifier = document_identifier "
         "WHERE items.deleted_at IS NULL AND documents.deleted_at IS NOT NULL"

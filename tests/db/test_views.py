@@ -100,16 +100,16 @@ async def rows_of(execute: Execute, view: str) -> dict[str, dict[str, Any]]:
 
 async def answered(client: AsyncClient, resource: ResourceType, identifier: str) -> Any:
     path = f"{STANDARD_1_1.prefix}/{resource.collection}/{identifier}"
-    answer = await client.get(path, params={"extensions": "true"})
-    assert answer.status_code == 200, answer.text
-    body = answer.json()
+    response = await client.get(path, params={"extensions": "true"})
+    assert response.status_code == 200, response.text
+    body = response.json()
     return body[resource.collection][0] if resource.with_descendants else body
 
 
 async def upload(client: AsyncClient, package: dict[str, Any]) -> None:
     package = {"CFItems": [], "CFAssociations": [], **package}
-    answer = await client.post(f"{PLATFORM.prefix}/CFPackages", json=package)
-    assert answer.status_code == 201, answer.text
+    response = await client.post(f"{PLATFORM.prefix}/CFPackages", json=package)
+    assert response.status_code == 201, response.text
 
 
 def rich_package() -> dict[str, Any]:
@@ -240,8 +240,8 @@ async def test_views_hide_what_was_deleted(
 async def test_views_of_real_framework(execute: Execute, client: AsyncClient, shared: Path) -> None:
     package = json.loads((shared / "frameworks" / "opencase-v1p1-with-rubrics.json").read_text())
     package = package.get("CFPackage", package)
-    answer = await client.post(f"{PLATFORM.prefix}/CFPackages?repair=true", json=package)
-    assert answer.status_code == 201, answer.text
+    response = await client.post(f"{PLATFORM.prefix}/CFPackages?repair=true", json=package)
+    assert response.status_code == 201, response.text
     for resource in RESOURCES:
         for identifier, row in (await rows_of(execute, view_of(resource))).items():
             expected = shown(await answered(client, resource, identifier))

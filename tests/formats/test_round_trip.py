@@ -255,9 +255,9 @@ def lost(api: Api, body: Body, answered: Body) -> list[str]:
 async def test_lone_surrogates_are_refused(client: AsyncClient, query: str) -> None:
     """JSON can escape lone surrogates, but no Unicode encoding can represent them."""
     raw = json.dumps(with_lone_surrogate())
-    answer = await client.post(f"{PLATFORM.prefix}/CFPackages{query}", content=raw)
-    assert answer.status_code == 400
-    assert "the body is not JSON" in answer.text
+    response = await client.post(f"{PLATFORM.prefix}/CFPackages{query}", content=raw)
+    assert response.status_code == 400
+    assert "the body is not JSON" in response.text
 
 
 def with_lone_surrogate() -> Body:

@@ -182,14 +182,14 @@ def test_redirect_to_an_invalid_host_is_reported(scripted: ScriptedSource) -> No
 
 def test_unpacked_size_has_limit(scripted: ScriptedSource, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "MAX_DOWNLOAD_MB", 1)
-    for answer in (
+    for response in (
         ScriptedAnswer(bomb(64), headers=PACKED),
         ScriptedAnswer(bomb(64)),
         ScriptedAnswer(gzip.compress(bomb(64)), headers=PACKED),
         ScriptedAnswer(bytes(2**20 + 1)),
         ScriptedAnswer(gzip.compress(b"") * 60_000, headers=PACKED),
     ):
-        scripted.answers["/x"] = answer
+        scripted.answers["/x"] = response
         with pytest.raises(CommandError, match="is larger than 1 MB"):
             Fetcher().fetch(f"{scripted.url}/x")
 

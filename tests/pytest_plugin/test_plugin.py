@@ -130,8 +130,8 @@ def external(
 def elsewhere(external: LiveServer) -> dict[str, str]:
     """The environment variables that select the external server, whose seed is empty."""
     headers = {"Authorization": "Bearer t"}
-    answer = httpx.post(f"{external.base_url}/_test/seed", json={}, headers=headers, timeout=60)
-    answer.raise_for_status()
+    response = httpx.post(f"{external.base_url}/_test/seed", json={}, headers=headers, timeout=60)
+    response.raise_for_status()
     return {**CREDENTIALS, "CASE_SERVER_URL": f"{external.base_url}/"}
 
 
@@ -295,14 +295,14 @@ def test_token_lifetime_of_one_client_keeps_others(external: LiveServer) -> None
     test_api.set_token_lifetime(61)
     test_api.set_token_lifetime(5, "another")
     url = f"{external.base_url}/_test/token-lifetimes"
-    answer = httpx.get(url, headers={"Authorization": "Bearer t"})
-    assert answer.json() == {"local-client": 61, "another": 5}
+    response = httpx.get(url, headers={"Authorization": "Bearer t"})
+    assert response.json() == {"local-client": 61, "another": 5}
 
 
 def namespaces(server: LiveServer) -> list[str]:
     headers = {"Authorization": "Bearer t"}
-    answer = httpx.get(f"{server.base_url}/_test/namespaces", headers=headers)
-    return [one["namespace"] for one in answer.json()]
+    response = httpx.get(f"{server.base_url}/_test/namespaces", headers=headers)
+    return [one["namespace"] for one in response.json()]
 
 
 def test_external_server_without_test_mode_fails(tmp_path: Path, database: str) -> None:

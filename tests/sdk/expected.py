@@ -83,11 +83,11 @@ class ExpectedResponses:
         return minted if self.profile.complete and collection else sent
 
     def _entity(self, collection: str, sent: Body) -> Body:
-        answer = {**sent, "sourcedId": sent["identifier"]}
-        del answer["identifier"]
-        answer["uri"] = self._uri(collection, sent["identifier"], sent["uri"])
-        answer["lastChangeDateTime"] = format_utc(sent["lastChangeDateTime"])
-        return answer
+        response = {**sent, "sourcedId": sent["identifier"]}
+        del response["identifier"]
+        response["uri"] = self._uri(collection, sent["identifier"], sent["uri"])
+        response["lastChangeDateTime"] = format_utc(sent["lastChangeDateTime"])
+        return response
 
     def _link(self, collection: str, sent: Body) -> Body:
         identifier = sent["identifier"]
@@ -95,38 +95,38 @@ class ExpectedResponses:
         return {"sourcedId": identifier, "title": sent["title"], "uri": uri}
 
     def _document(self, sent: Body) -> Body:
-        answer = self._entity("CFDocuments", sent)
+        response = self._entity("CFDocuments", sent)
         identifier, title = sent["identifier"], sent["title"]
         package = f"{self.address}/CFPackages/{quote(identifier, safe='')}"
-        answer["CFPackageURI"] = {"sourcedId": identifier, "title": title, "uri": package}
+        response["CFPackageURI"] = {"sourcedId": identifier, "title": title, "uri": package}
         if self.profile.complete:
-            answer = {"subject": [], "subjectURI": []} | answer
-        if uri := answer.pop("licenseUri", None):
+            response = {"subject": [], "subjectURI": []} | response
+        if uri := response.pop("licenseUri", None):
             # The SDK sends a licence as a string; the server returns a link.
             identifier = str(uuid.uuid5(uuid.NAMESPACE_URL, uri))
-            answer["licenseURI"] = self._link(
+            response["licenseURI"] = self._link(
                 "CFLicenses", {"identifier": identifier, "title": uri, "uri": uri}
             )
-        return answer
+        return response
 
     def _item(self, sent: Body) -> Body:
-        answer = self._entity("CFItems", sent)
-        lower = answer.pop("cfItemType", "unknown")
-        answer.setdefault("CFItemType", lower)
+        response = self._entity("CFItems", sent)
+        lower = response.pop("cfItemType", "unknown")
+        response.setdefault("CFItemType", lower)
         for name, collection in (("CFItemTypeURI", "CFItemTypes"), ("licenseURI", "CFLicenses")):
             if name in sent:
-                answer[name] = self._link(collection, sent[name])
+                response[name] = self._link(collection, sent[name])
         if self.profile.complete:
-            answer = {name: [] for name in ARRAYS} | answer
-        return answer | {"CFDocumentURI": self._to_document()}
+            response = {name: [] for name in ARRAYS} | response
+        return response | {"CFDocumentURI": self._to_document()}
 
     def _association(self, sent: Body) -> Body:
-        answer = self._entity("CFAssociations", sent)
+        response = self._entity("CFAssociations", sent)
         for name in ("originNodeURI", "destinationNodeURI"):
-            answer[name] = self._link(
+            response[name] = self._link(
                 self.collections.get(sent[name]["identifier"], ""), sent[name]
             )
-        return answer | {"CFDocumentURI": self._to_document()}
+        return response | {"CFDocumentURI": self._to_document()}
 
     def _to_document(self) -> Body:
         return self._link("CFDocuments", self.sent["CFDocument"])

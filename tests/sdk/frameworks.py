@@ -55,8 +55,8 @@ async def check_definitions(
 ) -> None:
     """Check definitions in the raw response, because the SDK does not parse them."""
     path = f"{expected.profile.path}/CFPackages/{quote(expected.identifier, safe='')}"
-    answer = await client.get_transport().get(path)
-    package = answer.get("CFPackage", answer)
+    response = await client.get_transport().get(path)
+    package = response.get("CFPackage", response)
     sent = expected.sent.get("CFDefinitions", {})
     for name in sent.keys() - {"extensions"}:
         titles = {each["identifier"]: each["title"] for each in package["CFDefinitions"][name]}
@@ -87,12 +87,12 @@ async def call_for_each(
     call: Callable[[str], Awaitable[Any]], identifiers: Sequence[str]
 ) -> list[Any]:
     """Call an SDK method for every identifier, up to 16 at once, and return the results."""
-    answers: list[Any] = []
+    responses: list[Any] = []
     for start in range(0, len(identifiers), MAX_CONCURRENT_CALLS):
-        answers += await asyncio.gather(
+        responses += await asyncio.gather(
             *map(call, identifiers[start : start + MAX_CONCURRENT_CALLS])
         )
-    return answers
+    return responses
 
 
 def _check_same(

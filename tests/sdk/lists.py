@@ -40,7 +40,7 @@ async def check_pages(checks: Checks, client: CaseClient, profile: Profile) -> N
     checks.check_equal("items.list: offset beyond the end", items, [])
     first = await client.documents.list({"limit": 1, "sort": "title", "orderBy": "asc"})
     last = await client.documents.list({"limit": 1, "sort": "title", "orderBy": "desc"})
-    titles = [answer["CFDocuments"][0].title for answer in (first, last)]
+    titles = [response["CFDocuments"][0].title for response in (first, last)]
     checks.check_true("documents.list: sort and orderBy", titles[0] < titles[1], f"{titles}")
 
 

@@ -51,11 +51,11 @@ def _set_identifier(package: Body, identifier: str) -> Body:
 async def check_authentication(checks: Checks, server: SdkServer) -> None:
     """Check the errors for a wrong secret, an invalid token and a missing token."""
     async with CaseClient(provider=server.provider(client_secret="wrong")) as client:
-        answer = await client.check_auth()
-        refused = not answer["ok"] and "401" in answer["error"]
-        checks.check_true("check_auth with a wrong secret", refused, str(answer))
+        response = await client.check_auth()
+        refused = not response["ok"] and "401" in response["error"]
+        checks.check_true("check_auth with a wrong secret", refused, str(response))
         checks.check_true(
-            "...says invalid_client", "invalid_client" in answer["error"], str(answer)
+            "...says invalid_client", "invalid_client" in response["error"], str(response)
         )
         try:
             await client.documents.list()

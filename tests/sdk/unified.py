@@ -33,8 +33,10 @@ class Unified:
         """Authenticate, upload and read a framework with a client, and close it."""
         checks, package = self.checks, made.create_small_package()
         identifier = package["CFDocument"]["identifier"]
-        answer = await client.check_auth()
-        checks.check_equal(f"{name}: check_auth", [answer["ok"], answer.get("error")], [True, None])
+        response = await client.check_auth()
+        checks.check_equal(
+            f"{name}: check_auth", [response["ok"], response.get("error")], [True, None]
+        )
         result = await client.case_.packages.upsert(identifier, package)
         checks.check_equal(f"{name}: packages.upsert", result.result.document_id, identifier)
         await self.read(name, client.case_, identifier)
@@ -73,9 +75,9 @@ class Unified:
     async def wrong_secret(self) -> None:
         auth = self.auth | {"client_secret": "wrong"}
         async with TimebackClient(base_url=self.base_url, **auth) as client:
-            answer = await client.check_auth()
-            refused = not answer["ok"] and "invalid_client" in answer["error"]
-            self.checks.check_true("check_auth with a wrong secret", refused, str(answer))
+            response = await client.check_auth()
+            refused = not response["ok"] and "invalid_client" in response["error"]
+            self.checks.check_true("check_auth with a wrong secret", refused, str(response))
 
     async def check_shared_provider(self) -> None:
         """Check that two clients of one provider share its token and see each other's writes."""

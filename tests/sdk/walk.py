@@ -53,8 +53,8 @@ class Walk:
                 self.checks.check_true("addresses from the environment", holds=True)
 
     async def check_auth(self, name: str, client: CaseClient) -> None:
-        answer = await client.check_auth()
-        self.checks.check_equal(name, [answer["ok"], answer.get("error")], [True, None])
+        response = await client.check_auth()
+        self.checks.check_equal(name, [response["ok"], response.get("error")], [True, None])
 
     async def file(self, file: str) -> None:
         await self.check_framework(read_framework(file))

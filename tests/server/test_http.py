@@ -44,8 +44,8 @@ class Server:
         self.token = live.token()
         self.package = factories.package_with_every_class()
         with live.client() as client:
-            answer = client.post("/case/1.1/CFPackages", json=self.package)
-        assert answer.status_code == 201, answer.text
+            response = client.post("/case/1.1/CFPackages", json=self.package)
+        assert response.status_code == 201, response.text
         self.package_path = f"/case/1.1/CFPackages/{self.identifier('CFDocument')}"
 
     @property
@@ -238,8 +238,8 @@ def test_repeated_head_and_get_by_http_client_keep_connection(server: Server, ro
             for _ in range(rounds):
                 for method in ("HEAD", "GET"):
                     connection.request(method, path, headers=server.authorization)
-                    answer = connection.getresponse()
-                    assert (answer.status, bool(answer.read())) == (200, method == "GET")
+                    response = connection.getresponse()
+                    assert (response.status, bool(response.read())) == (200, method == "GET")
             assert connection.sock is first, path
     assert server.log_above_info() == []
 
@@ -264,10 +264,10 @@ def test_304_has_no_body_and_keeps_the_connection(server: Server) -> None:
         headers = {**server.authorization, "If-None-Match": str(first.headers["ETag"])}
         for method in ("GET", "HEAD", "GET"):
             connection.request(method, server.package_path, headers=headers)
-            answer = connection.getresponse()
-            assert (answer.status, answer.read()) == (304, b"")
-            assert answer.headers["ETag"] == first.headers["ETag"]
-            assert answer.headers["Transfer-Encoding"] is None
+            response = connection.getresponse()
+            assert (response.status, response.read()) == (304, b"")
+            assert response.headers["ETag"] == first.headers["ETag"]
+            assert response.headers["Transfer-Encoding"] is None
         assert connection.sock is used
     last = server.request(
         "GET", server.package_path, f"If-None-Match: {first.headers['ETag']}", "Connection: close"
@@ -301,10 +301,10 @@ def test_error_response_is_readable_after_large_body(
             body: Any = pieces if is_chunked else LARGE_BODY
             # It reads nothing until all of the body is sent, as most libraries.
             connection.request(method, path, body, headers, encode_chunked=is_chunked)
-            answer = connection.getresponse()
-            assert answer.status == status
-            assert answer.read()
-            assert answer.will_close == is_closing
+            response = connection.getresponse()
+            assert response.status == status
+            assert response.read()
+            assert response.will_close == is_closing
 
 
 def test_http_1_0_error_response_is_readable_after_large_body(server: Server) -> None:
@@ -378,13 +378,13 @@ def test_rejected_expect_100_continue_returns_final_status_and_closes(server: Se
     ):
         sent = server.request("PUT", path, line, "Expect: 100-continue")
         with open_connection(server.live, sent) as raw:
-            answer = raw.recv(65_536)
+            response = raw.recv(65_536)
             # The server must not read bytes sent in place of the body as a request.
             raw.sendall(server.request("GET", "/health"))
-            answer += read_to_end(raw)
-        actual, fields, _ = split(answer)
+            response += read_to_end(raw)
+        actual, fields, _ = split(response)
         assert (actual, fields["connection"]) == (status, "close")
-        assert answer.count(b"HTTP/1.1 ") == 1
+        assert response.count(b"HTTP/1.1 ") == 1
 
 
 def test_upgrade_is_ignored_and_the_body_of_its_request_is_read(server: Server) -> None:
@@ -409,14 +409,14 @@ def test_upgrade_is_ignored_and_the_body_of_its_request_is_read(server: Server) 
 
 
 def test_connect_is_refused(server: Server) -> None:
-    answer = server.exchange(b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost:80\r\n\r\n")
-    assert split(answer)[0] == 400
+    response = server.exchange(b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost:80\r\n\r\n")
+    assert split(response)[0] == 400
 
 
 def test_expect_100_continue_of_http_1_0_is_ignored(server: Server) -> None:
     head, body = put_of_an_item(server, "Expect: 100-continue")
-    answer = server.exchange(head.replace(b"HTTP/1.1", b"HTTP/1.0", 1) + body)
-    assert answer.startswith(b"HTTP/1.1 201 ")
+    response = server.exchange(head.replace(b"HTTP/1.1", b"HTTP/1.0", 1) + body)
+    assert response.startswith(b"HTTP/1.1 201 ")
 
 
 def test_half_closed_connection_receives_response(server: Server) -> None:
@@ -470,8 +470,8 @@ def test_host_of_absolute_request_target_replaces_the_header(
     server: Server, target: str, host: str, status: int
 ) -> None:
     sent = f"GET http://{target}/.well-known/jwks.json HTTP/1.1\r\nHost: {host}\r\n"
-    answer = server.exchange(f"{sent}Connection: close\r\n\r\n".encode())
-    assert split(answer)[0] == status
+    response = server.exchange(f"{sent}Connection: close\r\n\r\n".encode())
+    assert split(response)[0] == status
 
 
 def test_http_1_0_needs_no_host(server: Server) -> None:
@@ -488,9 +488,9 @@ def test_405_allows_every_method_of_its_path(test_server: Server, path: str) -> 
         for method in sorted(refused):
             for place in (path, f"/ns/default{path}"):
                 connection.request(method, place, headers=headers)
-                answer = connection.getresponse()
-                body = answer.read()
-                assert answer.status == 405, f"{method} {place}: {answer.status} {body!r}"
-                allowed = answer.headers["Allow"].split(", ")
+                response = connection.getresponse()
+                body = response.read()
+                assert response.status == 405, f"{method} {place}: {response.status} {body!r}"
+                allowed = response.headers["Allow"].split(", ")
                 assert set(allowed) == expected, f"{method} {place}"
                 assert len(allowed) == len(expected)

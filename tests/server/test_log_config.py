@@ -71,7 +71,7 @@ def test_other_record_is_one_json_line() -> None:
 def test_server_logs_json(data_dir: Path, tmp_path: Path, workers: str) -> None:
     arguments = ("--log-format", "json", "--workers", workers)
     with run_live_server(data_dir, *arguments) as server:
-        answer = httpx.get(f"{server.base_url}/case/1.1/CFItems?token=hidden")
+        response = httpx.get(f"{server.base_url}/case/1.1/CFItems?token=hidden")
         with server.client() as client:
             client.get("/case/1.1/CFItems", headers={"X-Request-ID": "mine"})
             client.post("/case/1.1/CFPackages", json=factories.package())
@@ -80,7 +80,7 @@ def test_server_logs_json(data_dir: Path, tmp_path: Path, workers: str) -> None:
     lines = [json.loads(line) for line in text.splitlines()]
     first, token, last, upload, after = [line for line in lines if line["logger"] == REQUEST_LOGGER]
     assert (first["status"], first["client_id"]) == (401, "-")
-    assert first["request_id"] == answer.headers["X-Request-ID"]
+    assert first["request_id"] == response.headers["X-Request-ID"]
     assert (token["path"], token["client_id"]) == ("/oauth2/token", "local-client")
     assert (last["status"], last["client_id"], last["request_id"]) == (200, "local-client", "mine")
     assert [upload[name] for name in CHANGE_FIELDS] == [4, 0, 0, 0]

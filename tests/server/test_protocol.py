@@ -62,28 +62,28 @@ HEAD = b"GET /case/1.1/CFItems HTTP/1.1\r\nHost: localhost\r\n"
 @pytest.mark.parametrize("sent", [b"", b"GET /health HT", HEAD + b"X-A: b\r\nX-"])
 def test_incomplete_header_section_times_out(live: LiveServer, sent: bytes) -> None:
     start = time.monotonic()
-    answer = read_until_closed(open_connection(live, sent))
+    response = read_until_closed(open_connection(live, sent))
     waited = time.monotonic() - start
     # At least half of the timeout, because a timer may fire early.
     assert TIMEOUT_SECONDS / 2 < waited < TIMEOUT_SECONDS + 5
     if sent:
-        status, description = parse_error(answer)
+        status, description = parse_error(response)
         assert (status, f"{TIMEOUT_SECONDS} seconds" in description) == (408, True)
     else:
-        assert answer == b""
+        assert response == b""
 
 
 def test_slow_bytes_do_not_extend_timeout(live: LiveServer) -> None:
-    start, answer = time.monotonic(), b""
+    start, response = time.monotonic(), b""
     with open_connection(live, HEAD) as raw:
         raw.settimeout(0.2)
-        while not answer and time.monotonic() - start < 30:
+        while not response and time.monotonic() - start < 30:
             raw.sendall(b"x")
             try:
-                answer = raw.recv(10_000)
+                response = raw.recv(10_000)
             except TimeoutError:
                 continue
-    assert parse_error(answer)[0] == 408
+    assert parse_error(response)[0] == 408
 
 
 def test_endless_body_after_response_is_cut_off(live: LiveServer) -> None:
@@ -129,14 +129,17 @@ def test_error_response_arrives_while_body_is_sent(live: LiveServer) -> None:
     with closing(HTTPConnection(urlsplit(live.base_url).netloc, timeout=10)) as connection:
         for _ in range(3):
             connection.request("PUT", "/case/1.1/CFItems/x", bytes(8_000_000), headers)
-            answer = connection.getresponse()
-            assert (answer.status, "gzip" in json.load(answer)["imsx_description"]) == (415, True)
+            response = connection.getresponse()
+            assert (response.status, "gzip" in json.load(response)["imsx_description"]) == (
+                415,
+                True,
+            )
 
 
 def test_pipelined_requests_are_all_answered(live: LiveServer) -> None:
     last = HEAD + b"Connection: close\r\n\r\n"
-    answer = read_until_closed(open_connection(live, (HEAD + b"\r\n") * 3 + last))
-    assert answer.count(b"HTTP/1.1 401 ") == 4
+    response = read_until_closed(open_connection(live, (HEAD + b"\r\n") * 3 + last))
+    assert response.count(b"HTTP/1.1 401 ") == 4
 
 
 @pytest.mark.parametrize(
@@ -185,8 +188,8 @@ def received(raw: socket.socket) -> bytes | None:
     """Return what was answered on a connection that the server has closed, else None."""
     raw.settimeout(0)
     try:
-        answer = raw.recv(10_000)
-        return answer + (raw.recv(10_000) if answer else b"")
+        response = raw.recv(10_000)
+        return response + (raw.recv(10_000) if response else b"")
     except BlockingIOError:
         return None
     except ConnectionResetError:
@@ -213,14 +216,14 @@ def test_partial_requests_do_not_block_complete_ones(limited: LiveServer) -> Non
                 assert process.num_fds() <= files + MAX_CONNECTIONS + 10
         assert get_status(limited, "/ready") == 200
         closed = [(number, received(raw)) for number, raw in enumerate(half_sent)]
-    still_open = [number for number, answer in closed if answer is None]
+    still_open = [number for number, response in closed if response is None]
     assert MAX_WAITING - 2 * len(kinds) < len(still_open)
     # The oldest are closed; one that was answered before its body is not counted among the open.
     assert min(still_open) > 500 - MAX_WAITING - 2 * len(kinds)
-    for number, answer in closed[: 500 - 2 * MAX_WAITING]:
-        assert answer is not None, number
+    for number, response in closed[: 500 - 2 * MAX_WAITING]:
+        assert response is not None, number
         if kinds[number % len(kinds)] in {kinds[1], kinds[2], kinds[3]}:
-            status, description = parse_error(answer)
+            status, description = parse_error(response)
             assert (status, "CASE_SERVER_MAX_CONNECTIONS" in description) == (408, True)
 
 
@@ -245,11 +248,11 @@ def test_complete_requests_are_answered_beyond_connection_limit(limited: LiveSer
         busy = [stack.enter_context(open_connection(limited, head)) for _ in range(MAX_CONNECTIONS)]
         refused = []
         for _ in range(10):
-            answer = read_until_closed(open_connection(limited, HEAD + b"\r\n"))
-            status, description = parse_error(answer)
+            response = read_until_closed(open_connection(limited, HEAD + b"\r\n"))
+            status, description = parse_error(response)
             if status == 503:
                 refused.append(description)
-                assert b"retry-after: 1" in answer.lower()
+                assert b"retry-after: 1" in response.lower()
         assert refused
         assert "CASE_SERVER_MAX_CONNECTIONS" in refused[0]
         for raw in busy:

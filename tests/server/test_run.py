@@ -52,8 +52,8 @@ def live(data_dir: Path) -> Iterator[LiveServer]:
 
 def put_document(live: LiveServer, body: factories.Body) -> None:
     with live.client() as client:
-        answer = client.put(f"{DOCUMENTS}/{body['identifier']}", json=body)
-        assert answer.status_code == 201, answer.text
+        response = client.put(f"{DOCUMENTS}/{body['identifier']}", json=body)
+        assert response.status_code == 201, response.text
 
 
 def total(live: LiveServer) -> int:
@@ -196,8 +196,8 @@ def test_foreign_variables_are_ignored(configured: LiveServer) -> None:
     assert not configured.base_url.endswith(":1")
     assert configured.token("mine", "s3cret")
     form = {"grant_type": "client_credentials"}
-    answer = httpx.post(f"{configured.base_url}/oauth2/token", data=form, auth=("stray", "stray"))
-    assert answer.status_code == 401
+    response = httpx.post(f"{configured.base_url}/oauth2/token", data=form, auth=("stray", "stray"))
+    assert response.status_code == 401
 
 
 def test_requests_are_logged_but_probes_are_not(live: LiveServer, data_dir: Path) -> None:

@@ -68,10 +68,10 @@ def test_shutdown_timeout_cuts_off_requests(data_dir: Path) -> None:
         start = time.monotonic()
         assert server.stop() == 0
         assert time.monotonic() - start < 20
-        answer = connection.recv(4096)
-        assert answer.startswith(b"HTTP/1.1 503 ")
-        assert b"retry-after: 5" in answer
-        assert b"imsx_codeMajor" in answer
+        response = connection.recv(4096)
+        assert response.startswith(b"HTTP/1.1 503 ")
+        assert b"retry-after: 5" in response
+        assert b"imsx_codeMajor" in response
 
 
 @contextmanager

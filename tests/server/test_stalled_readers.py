@@ -45,8 +45,8 @@ def live(
         document = factories.document()
         item = factories.item(document["identifier"])
         for path, body in (("CFDocuments", document), ("CFItems", item)):
-            answer = client.put(f"/case/1.1/{path}/{body['identifier']}", json=body)
-            assert answer.status_code == 201, answer.text
+            response = client.put(f"/case/1.1/{path}/{body['identifier']}", json=body)
+            assert response.status_code == 201, response.text
         _insert(url, document["identifier"], item["identifier"])
         yield server, item["identifier"]
 
@@ -79,9 +79,9 @@ def stalled(server: LiveServer, path: str, token: str) -> socket.socket:
 def test_item_associations_are_complete(live: tuple[LiveServer, str], prefix: str) -> None:
     server, item = live
     with server.client() as client:
-        answer = client.get(f"{prefix}/CFItemAssociations/{item}")
-    assert answer.status_code == 200, answer.text
-    body = answer.json()
+        response = client.get(f"{prefix}/CFItemAssociations/{item}")
+    assert response.status_code == 200, response.text
+    body = response.json()
     assert body["CFItem"]["identifier"] == item
     identifiers = [association["identifier"] for association in body["CFAssociations"]]
     assert len(identifiers) == len(set(identifiers)) == ASSOCIATIONS
@@ -104,7 +104,7 @@ def test_stalled_readers_hold_little_memory_and_no_connection(live: tuple[LiveSe
             peak = 0
             for _ in range(20):
                 peak = max(peak, memory(server.process.pid))
-                answer = client.get(f"/case/1.1/CFItems/{item}")
-                assert answer.status_code == 200, answer.text
+                response = client.get(f"/case/1.1/CFItems/{item}")
+                assert response.status_code == 200, response.text
                 time.sleep(0.1)
     assert peak - before < 50 * MEGABYTE, f"{(peak - before) / MEGABYTE:.1f} MB"

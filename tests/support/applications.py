@@ -24,9 +24,9 @@ async def authorize(
 ) -> None:
     """Request a token for all scopes, and let the client send it."""
     form = {"grant_type": "client_credentials"}
-    answer = await client.post(path, data=form, auth=credentials)
-    assert answer.status_code == 200, answer.text
-    client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+    response = await client.post(path, data=form, auth=credentials)
+    assert response.status_code == 200, response.text
+    client.headers["Authorization"] = f"Bearer {response.json()['access_token']}"
 
 
 @asynccontextmanager

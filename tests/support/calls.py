@@ -20,16 +20,18 @@ class Api:
     ) -> Response:
         if body is not None:
             options["json"] = body
-        answer = await self.client.request(method, f"{self.profile.prefix}{path}", **options)
-        assert answer.status_code == status, f"{method} {path}: {answer.status_code} {answer.text}"
-        return answer
+        response = await self.client.request(method, f"{self.profile.prefix}{path}", **options)
+        assert response.status_code == status, (
+            f"{method} {path}: {response.status_code} {response.text}"
+        )
+        return response
 
     async def get_problem_paths(
         self, method: str, path: str, body: Any, **options: Any
     ) -> list[str]:
         """Send a request that must return 422; return the JSON paths of the reported problems."""
-        answer = await self.send(method, path, 422, body, **options)
-        return [path for path, _ in list_problems(answer)]
+        response = await self.send(method, path, 422, body, **options)
+        return [path for path, _ in list_problems(response)]
 
     async def get(self, path: str, status: int = 200, **params: Any) -> Any:
         return (await self.send("GET", path, status, params=params)).json()

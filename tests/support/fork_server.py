@@ -104,11 +104,11 @@ class ForkServer:
             with self.lock:
                 message = json.dumps(request).encode()
                 socket.send_fds(self.control, [message], [*files, their_exited])
-                answer = self.control.recv(MAX_MESSAGE_BYTES)
-                assert answer, "the fork server ended; standard error says why"
+                response = self.control.recv(MAX_MESSAGE_BYTES)
+                assert response, "the fork server ended; standard error says why"
         finally:
             os.close(their_exited)
-        return ForkedProcess(int(answer), exited)
+        return ForkedProcess(int(response), exited)
 
     def start_with_pipe(
         self, arguments: Sequence[str], variables: dict[str, str], log: IO[str]

@@ -45,13 +45,13 @@ class Guide:
         self.ids = {name: str(uuid.uuid4()) for name in names}
 
     def call(self, method: str, path: str, status: int, body: Any = None) -> Any:
-        answer = self.http.request(method, f"/case/1.1{path}", json=body)
-        print(f"{method:<7}{path} -> {answer.status_code}")
-        assert answer.status_code == status, answer.text
+        response = self.http.request(method, f"/case/1.1{path}", json=body)
+        print(f"{method:<7}{path} -> {response.status_code}")
+        assert response.status_code == status, response.text
         if status in {201, 204}:
-            assert answer.content == b""
+            assert response.content == b""
             return None
-        return answer.json()
+        return response.json()
 
     def authenticate(self) -> None:
         form = {"grant_type": "client_credentials", "scope": f"{READ} {WRITE} {DELETE}"}
@@ -59,9 +59,9 @@ class Guide:
             os.environ.get("CASE_CLIENT_ID", "local-client"),
             os.environ.get("CASE_CLIENT_SECRET", "local-secret"),
         )
-        answer = self.http.post("/auth/1.0/token", data=form, auth=credentials)
-        assert answer.status_code == 200, answer.text
-        self.http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        response = self.http.post("/auth/1.0/token", data=form, auth=credentials)
+        assert response.status_code == 200, response.text
+        self.http.headers["Authorization"] = f"Bearer {response.json()['access_token']}"
 
     def create_document(self) -> None:
         ids = self.ids

@@ -116,9 +116,9 @@ class LiveServer:
 
     def token(self, client: str = "local-client", secret: str = "local-secret") -> str:
         form = {"grant_type": "client_credentials"}
-        answer = httpx.post(f"{self.base_url}/oauth2/token", data=form, auth=(client, secret))
-        assert answer.status_code == 200, answer.text
-        return str(answer.json()["access_token"])
+        response = httpx.post(f"{self.base_url}/oauth2/token", data=form, auth=(client, secret))
+        assert response.status_code == 200, response.text
+        return str(response.json()["access_token"])
 
     def client(self) -> httpx.Client:
         headers = {"Authorization": f"Bearer {self.token()}"}

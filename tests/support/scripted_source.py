@@ -68,10 +68,10 @@ class ScriptedSource:
         self.thread.start()
 
     def _scripted(self, target: str) -> ScriptedAnswer:
-        answer = self.answers.get(target) or self.answers.get(urlsplit(target).path)
-        if isinstance(answer, deque):
-            return answer.popleft() if len(answer) > 1 else answer[0]
-        return answer or ScriptedAnswer({"message": "no such path"}, 404)
+        response = self.answers.get(target) or self.answers.get(urlsplit(target).path)
+        if isinstance(response, deque):
+            return response.popleft() if len(response) > 1 else response[0]
+        return response or ScriptedAnswer({"message": "no such path"}, 404)
 
     @staticmethod
     def _send(handler: BaseHTTPRequestHandler, answer: ScriptedAnswer) -> None:

@@ -31,10 +31,10 @@ class NamespaceClient:
         options: dict[str, Any] = {} if body is None else {"json": body}
         headers = {"Authorization": f"Bearer {TEST_API_TOKEN}"}
         url = f"{self.prefix}/_test{path}"
-        answer = await self.http.request(method, url, headers=headers, **options)
-        assert answer.status_code == status, f"{method} {path}: {answer.text}"
+        response = await self.http.request(method, url, headers=headers, **options)
+        assert response.status_code == status, f"{method} {path}: {response.text}"
         self.is_reseeded |= path.startswith("/seed") and status == 200
-        return answer.json() if answer.content else None
+        return response.json() if response.content else None
 
     async def login(self) -> None:
         credentials = ("local-client", "local-secret")
@@ -45,17 +45,17 @@ class NamespaceClient:
 
     async def put_document(self, status: int = 201, **fields: Any) -> factories.Body:
         body = factories.document(**fields)
-        answer = await self.call("PUT", f"{DOCUMENTS}/{body['identifier']}", json=body)
-        assert answer.status_code == status, answer.text
+        response = await self.call("PUT", f"{DOCUMENTS}/{body['identifier']}", json=body)
+        assert response.status_code == status, response.text
         return body
 
     async def list_namespaces(self) -> list[str]:
         return [one["namespace"] for one in await self.test_api("GET", "/namespaces")]
 
     async def total(self) -> int:
-        answer = await self.call("GET", DOCUMENTS)
-        assert answer.status_code == 200, answer.text
-        return int(answer.json()["total"])
+        response = await self.call("GET", DOCUMENTS)
+        assert response.status_code == 200, response.text
+        return int(response.json()["total"])
 
 
 @asynccontextmanager

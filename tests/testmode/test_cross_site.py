@@ -39,8 +39,10 @@ async def test_request_from_foreign_page_returns_403(
     for path in PATHS:
         for content_type in ("text/plain", "application/json"):
             sent = authorized({**headers, "Content-Type": content_type})
-            answer = await namespace.http.post(f"{prefix}/_test{path}", content="{}", headers=sent)
-            assert answer.status_code == 403, (path, answer.text)
+            response = await namespace.http.post(
+                f"{prefix}/_test{path}", content="{}", headers=sent
+            )
+            assert response.status_code == 403, (path, response.text)
     read = await namespace.http.get(f"{prefix}/_test/requests", headers=authorized(headers))
     assert read.status_code == 403
     assert "requests" not in read.json()
@@ -55,9 +57,9 @@ async def test_simple_post_without_origin_returns_415(
 ) -> None:
     headers = authorized({"Content-Type": content_type})
     for path in PATHS:
-        answer = await namespace.http.post(f"/_test{path}", content="{}", headers=headers)
-        assert answer.status_code == 415
-        assert "application/json" in answer.json()["imsx_description"]
+        response = await namespace.http.post(f"/_test{path}", content="{}", headers=headers)
+        assert response.status_code == 415
+        assert "application/json" in response.json()["imsx_description"]
 
 
 @pytest.mark.parametrize(
@@ -75,8 +77,8 @@ async def test_simple_post_without_origin_returns_415(
 async def test_request_from_tool_or_own_page_is_accepted(
     namespace: NamespaceClient, headers: dict[str, str]
 ) -> None:
-    answer = await namespace.http.post("/_test/reset", headers=authorized(headers))
-    assert answer.status_code == 200, answer.text
+    response = await namespace.http.post("/_test/reset", headers=authorized(headers))
+    assert response.status_code == 200, response.text
 
 
 @pytest.fixture
@@ -93,5 +95,5 @@ async def client_of_open_server(empty_database: EmptyDatabase) -> AsyncIterator[
 async def test_page_in_cors_origins_is_accepted(client_of_open_server: AsyncClient) -> None:
     for origin, status in (("http://app.test", 200), (FOREIGN, 403)):
         headers = {"Origin": origin, "Sec-Fetch-Site": "cross-site"}
-        answer = await client_of_open_server.post("/_test/reset", headers=headers)
-        assert answer.status_code == status, answer.text
+        response = await client_of_open_server.post("/_test/reset", headers=headers)
+        assert response.status_code == status, response.text

@@ -60,9 +60,9 @@ async def test_write_delayed_beyond_reset_returns_503(namespace: NamespaceClient
     started = asyncio.create_task(namespace.call("PUT", PATH, json=factories.document(IDENTIFIER)))
     await asyncio.sleep(0.2)
     await namespace.test_api("POST", "/reset")
-    answer = await started
-    assert answer.status_code == 503, answer.text
-    assert "were reset" in answer.json()["imsx_description"]
+    response = await started
+    assert response.status_code == 503, response.text
+    assert "were reset" in response.json()["imsx_description"]
     assert await namespace.total() == 0
 
 
@@ -107,8 +107,8 @@ async def test_many_at_once(namespace: NamespaceClient) -> None:
     async def work() -> None:
         for _ in range(5):
             body = factories.document()
-            answer = await namespace.call("PUT", f"{DOCUMENTS}/{body['identifier']}", json=body)
-            assert answer.status_code in {201, 503}, answer.text
+            response = await namespace.call("PUT", f"{DOCUMENTS}/{body['identifier']}", json=body)
+            assert response.status_code in {201, 503}, response.text
             await namespace.test_api("POST", "/reset")
 
     await asyncio.gather(*(work() for _ in range(4)))

@@ -29,25 +29,25 @@ async def test_status_fault_returns_platform_error(
     namespace: NamespaceClient, status: int, minor: str
 ) -> None:
     await namespace.test_api("PUT", "/faults", body=[{"status": status, "description": "as set"}])
-    answer = await namespace.call("GET", DOCUMENTS, headers={"X-Request-ID": "mine"})
-    assert answer.status_code == status
-    body = answer.json()
+    response = await namespace.call("GET", DOCUMENTS, headers={"X-Request-ID": "mine"})
+    assert response.status_code == status
+    body = response.json()
     assert body["imsx_description"] == "as set"
     (field,) = body["imsx_codeMinor"]["imsx_codeMinorField"]
     assert field["imsx_codeMinorFieldValue"] == minor
-    assert answer.headers.get("Retry-After") == ("1" if status in {429, 503} else None)
-    assert ("WWW-Authenticate" in answer.headers) == (status == 401)
-    assert answer.headers["X-Request-ID"] == "mine"
+    assert response.headers.get("Retry-After") == ("1" if status in {429, 503} else None)
+    assert ("WWW-Authenticate" in response.headers) == (status == 401)
+    assert response.headers["X-Request-ID"] == "mine"
 
 
 async def test_status_fault_returns_error_of_profile(
     namespace: NamespaceClient, any_profile: ApiProfile
 ) -> None:
     await namespace.test_api("PUT", "/faults", body=[{"status": 503, "retry_after": 7}])
-    answer = await namespace.call("GET", f"{any_profile.prefix}/CFDocuments")
-    assert answer.headers["Retry-After"] == "7"
-    assert set(any_profile.code_minor_names) <= answer.json().keys()
-    assert ("imsx_error_details" in answer.json()) == any_profile.error_details
+    response = await namespace.call("GET", f"{any_profile.prefix}/CFDocuments")
+    assert response.headers["Retry-After"] == "7"
+    assert set(any_profile.code_minor_names) <= response.json().keys()
+    assert ("imsx_error_details" in response.json()) == any_profile.error_details
 
 
 async def test_token_endpoint_fault_returns_oauth_error(namespace: NamespaceClient) -> None:
@@ -132,11 +132,11 @@ async def test_delay_of_response_or_body(
 
 async def test_malformed_body(namespace: NamespaceClient) -> None:
     await namespace.test_api("PUT", "/faults", body=[{"body": "malformed"}])
-    answer = await namespace.call("GET", DOCUMENTS)
-    assert answer.status_code == 200
-    assert len(answer.content) == int(answer.headers["Content-Length"])
+    response = await namespace.call("GET", DOCUMENTS)
+    assert response.status_code == 200
+    assert len(response.content) == int(response.headers["Content-Length"])
     with pytest.raises(ValueError, match=r"Expecting|Unterminated"):
-        answer.json()
+        response.json()
 
 
 @pytest.mark.parametrize(
@@ -170,9 +170,9 @@ async def test_invalid_fault_returns_422(
 
 async def test_fault_body_not_json_returns_400(namespace: NamespaceClient) -> None:
     headers = {"Authorization": "Bearer a test API token"}
-    answer = await namespace.http.put("/_test/faults", content=b"[{", headers=headers)
-    assert answer.status_code == 400
-    assert "not JSON" in answer.json()["imsx_description"]
+    response = await namespace.http.put("/_test/faults", content=b"[{", headers=headers)
+    assert response.status_code == 400
+    assert "not JSON" in response.json()["imsx_description"]
 
 
 async def test_probes_never_fail(namespace: NamespaceClient) -> None:

@@ -24,10 +24,10 @@ async def put_package(namespace: NamespaceClient, body: Body, title: str) -> str
     """Store a package with a title and return its ETag."""
     titled = {**body, "CFDocument": {**body["CFDocument"], "title": title}}
     path = f"{PACKAGES}/{body['CFDocument']['identifier']}"
-    answer = await namespace.call("PUT", path, json=titled)
-    if answer.status_code == 404:
-        answer = await namespace.call("POST", PACKAGES, json=titled)
-    assert answer.status_code in {200, 201}, answer.text
+    response = await namespace.call("PUT", path, json=titled)
+    if response.status_code == 404:
+        response = await namespace.call("POST", PACKAGES, json=titled)
+    assert response.status_code in {200, 201}, response.text
     read = await namespace.call("GET", path)
     assert read.json()["CFDocument"]["title"] == title
     return str(read.headers["ETag"])
@@ -37,16 +37,16 @@ async def title_for(namespace: NamespaceClient, body: Body, **conditions: str) -
     """Return the title in the response to a conditional request, or None for 304."""
     headers = {name.replace("_", "-"): value for name, value in conditions.items()}
     path = f"{PACKAGES}/{body['CFDocument']['identifier']}"
-    answer = await namespace.call("GET", path, headers=headers)
-    assert answer.status_code in {200, 304}, answer.text
-    return None if answer.status_code == 304 else answer.json()["CFDocument"]["title"]
+    response = await namespace.call("GET", path, headers=headers)
+    assert response.status_code in {200, 304}, response.text
+    return None if response.status_code == 304 else response.json()["CFDocument"]["title"]
 
 
 async def wait_for_last_modified(namespace: NamespaceClient, body: Body) -> str:
     """Return the Last-Modified of a package, which is sent two seconds after a write."""
     await asyncio.sleep(LAST_MODIFIED_MIN_AGE_SECONDS + 0.1)
-    answer = await namespace.call("GET", f"{PACKAGES}/{body['CFDocument']['identifier']}")
-    return str(answer.headers["Last-Modified"])
+    response = await namespace.call("GET", f"{PACKAGES}/{body['CFDocument']['identifier']}")
+    return str(response.headers["Last-Modified"])
 
 
 async def assert_restore_updates_last_modified(namespace: NamespaceClient, body: Body) -> None:

@@ -21,14 +21,14 @@ TEST_MODE_ROUTES = (
 async def test_routes_return_404_without_test_mode(
     anonymous: httpx.AsyncClient, method: str, path: str
 ) -> None:
-    answer = await anonymous.request(method, path)
-    assert answer.status_code == 404
-    assert answer.json()["imsx_codeMajor"] == "failure"
+    response = await anonymous.request(method, path)
+    assert response.status_code == 404
+    assert response.json()["imsx_codeMajor"] == "failure"
 
 
 async def test_namespace_header_is_ignored_without_test_mode(client: httpx.AsyncClient) -> None:
-    answer = await client.get(DOCUMENTS, headers={"X-CASE-Namespace": "Not a name"})
-    assert answer.status_code == 200
+    response = await client.get(DOCUMENTS, headers={"X-CASE-Namespace": "Not a name"})
+    assert response.status_code == 200
 
 
 async def test_openapi_documents_omit_test_api(
@@ -45,9 +45,9 @@ async def test_missing_test_api_token_returns_401(namespace: NamespaceClient) ->
     case_token = namespace.http.headers["Authorization"]
     for authorization in ("", "Bearer", "Bearer wrong", "Basic a test API token", case_token):
         headers = {"Authorization": authorization}
-        answer = await namespace.http.post("/_test/reset", headers=headers)
-        assert answer.status_code == 401
-        assert "CASE_SERVER_TEST_API_TOKEN" in answer.json()["imsx_description"]
+        response = await namespace.http.post("/_test/reset", headers=headers)
+        assert response.status_code == 401
+        assert "CASE_SERVER_TEST_API_TOKEN" in response.json()["imsx_description"]
     await namespace.test_api("POST", "/reset")
 
 

@@ -145,9 +145,9 @@ async def test_many_at_once(namespace: NamespaceClient, testmode_app: FastAPI) -
 @pytest.mark.parametrize("name", ["", "Upper", "a_b", "x" * 41, "%2e%2e"])
 async def test_invalid_namespace_name_returns_400(namespace: NamespaceClient, name: str) -> None:
     headers = {"Authorization": f"Bearer {TEST_API_TOKEN}"}
-    answer = await namespace.http.get(f"/ns/{name}/_test", headers=headers)
-    assert answer.status_code == 400, answer.text
-    assert "a-z, 0-9 and -" in answer.json()["imsx_description"]
+    response = await namespace.http.get(f"/ns/{name}/_test", headers=headers)
+    assert response.status_code == 400, response.text
+    assert "a-z, 0-9 and -" in response.json()["imsx_description"]
 
 
 async def test_drop_of_default_or_unknown_namespace_fails(namespace: NamespaceClient) -> None:
@@ -161,9 +161,9 @@ async def test_namespace_limit_returns_409(
 ) -> None:
     monkeypatch.setattr(namespaces, "MAX_NAMESPACES", 1)
     headers = {"Authorization": f"Bearer {TEST_API_TOKEN}"}
-    answer = await namespace.http.get("/ns/one-more/_test", headers=headers)
-    assert answer.status_code == 409
-    assert "DELETE /_test/namespaces" in answer.json()["imsx_description"]
+    response = await namespace.http.get("/ns/one-more/_test", headers=headers)
+    assert response.status_code == 409
+    assert "DELETE /_test/namespaces" in response.json()["imsx_description"]
 
 
 async def test_namespace_that_cannot_be_created_leaves_no_database(
@@ -178,8 +178,8 @@ async def test_namespace_that_cannot_be_created_leaves_no_database(
     before = await list_idle_clones(testmode_app, clones)
     monkeypatch.setattr(testmode_app.state.namespaces, "_create_state", fail)
     headers = {"Authorization": f"Bearer {TEST_API_TOKEN}"}
-    answer = await namespace.http.get("/ns/failing/_test", headers=headers)
-    assert answer.status_code == 503
+    response = await namespace.http.get("/ns/failing/_test", headers=headers)
+    assert response.status_code == 503
     assert await list_idle_clones(testmode_app, clones) == before
 
 
@@ -192,9 +192,9 @@ async def test_errors_in_namespace_have_form_of_profile(
 ) -> None:
     """An unhandled exception, a fault, an unknown route and contradicting namespace names."""
 
-    def check(answer: httpx.Response, status: int) -> None:
-        assert answer.status_code == status, answer.text
-        body = answer.json()
+    def check(response: httpx.Response, status: int) -> None:
+        assert response.status_code == status, response.text
+        body = response.json()
         names = {name for name in body if name.lower() == "imsx_codeminor"}
         assert names == set(profile.code_minor_names)
         assert ("imsx_error_details" in body) == profile.error_details
@@ -238,14 +238,14 @@ async def test_new_namespace_requires_test_api_token(namespace: NamespaceClient,
     headers = {"X-CASE-Namespace": "unmade"} if way == "header" else {}
     form = {"grant_type": "client_credentials"}
     pair = ("local-client", "local-secret")
-    for answer in (
+    for response in (
         await namespace.http.get(f"{prefix}{DOCUMENTS}", headers=headers),
         await namespace.http.post(f"{prefix}/oauth2/token", data=form, auth=pair, headers=headers),
         await namespace.http.get(f"{prefix}/docs", headers=headers),
         await namespace.http.get(f"{prefix}/health", headers=headers),
     ):
-        assert answer.status_code == 404, answer.text
-        assert "create it with GET /ns/unmade/_test" in answer.json()["imsx_description"]
+        assert response.status_code == 404, response.text
+        assert "create it with GET /ns/unmade/_test" in response.json()["imsx_description"]
     wrong = {**headers, "Authorization": "Bearer wrong"}
     assert (await namespace.http.get(f"{prefix}/_test", headers=wrong)).status_code == 401
     assert await namespace.list_namespaces() == ["default"]

@@ -109,9 +109,9 @@ async def test_page_shows_selected_namespace(
 async def test_page_requires_read_scope(namespace: NamespaceClient) -> None:
     """Requested with another host name than a loopback one, it requires a sign-in."""
     for headers in ({}, {"Authorization": f"Bearer {TEST_API_TOKEN}"}):
-        answer = await namespace.http.get("/test-mode", headers=headers)
-        assert answer.status_code == 303
-        assert answer.headers["Location"] == "/sign-in?next=%2Ftest-mode"
+        response = await namespace.http.get("/test-mode", headers=headers)
+        assert response.status_code == 303
+        assert response.headers["Location"] == "/sign-in?next=%2Ftest-mode"
 
 
 async def test_link_to_page_appears_only_in_test_mode(browser: AsyncClient, app: FastAPI) -> None:

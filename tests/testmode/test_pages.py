@@ -31,8 +31,8 @@ async def browser(testmode_app: FastAPI, other: NamespaceClient) -> AsyncIterato
     """A browser signed in to the namespace, which contains the sample."""
     await other.test_api("POST", "/seed", body={"sample": True})
     async with create_client(testmode_app) as browser:
-        answer = await sign_in(browser, "/ns/other")
-        assert answer.status_code == 303, answer.text
+        response = await sign_in(browser, "/ns/other")
+        assert response.status_code == 303, response.text
         yield browser
 
 
@@ -44,11 +44,11 @@ async def test_pages_link_only_within_namespace(browser: AsyncClient) -> None:
         address = min(waiting, key=lambda path: (path.count("/"), len(path), path))
         waiting.remove(address)
         seen.add(address)
-        answer = await browser.get(address)
-        assert answer.status_code == 200, (address, answer.text)
-        if not answer.headers["content-type"].startswith("text/html"):
+        response = await browser.get(address)
+        assert response.status_code == 200, (address, response.text)
+        if not response.headers["content-type"].startswith("text/html"):
             continue
-        results = {urljoin(address, one) for one in addresses(answer.text)}
+        results = {urljoin(address, one) for one in addresses(response.text)}
         assert results, address
         assert {one for one in results if not one.startswith("/ns/other/")} == set(), address
         # The actions of forms accept only POST.

@@ -19,13 +19,13 @@ async def test_request_log_contains_requests(namespace: NamespaceClient) -> None
     body = factories.document()
     path = f"{DOCUMENTS}/{body['identifier']}"
     headers = {"X-Request-ID": "r-1"}
-    answer = await namespace.call("PUT", path, json=body, headers=headers)
+    response = await namespace.call("PUT", path, json=body, headers=headers)
     await namespace.call("GET", f"{DOCUMENTS}?limit=3", headers={"X-Request-ID": "r-2"})
     put, get = await namespace.test_api("GET", "/requests?body=true")
     assert (put["method"], put["path"], put["status"]) == ("PUT", path, 201)
     assert (put["client"], put["request_id"], put["query"]) == ("local-client", "r-1", "")
-    assert put["request_bytes"] == len(answer.request.content)
-    assert put["body"].encode() == answer.request.content
+    assert put["request_bytes"] == len(response.request.content)
+    assert put["body"].encode() == response.request.content
     assert put["body_is_whole"] is True
     assert put["milliseconds"] > 0
     assert put["fault"] is None
@@ -210,10 +210,10 @@ async def test_body_of_rejected_request_is_logged(namespace: NamespaceClient) ->
 async def test_large_body_is_logged_up_to_limit(namespace: NamespaceClient) -> None:
     body = factories.package(CFItems=[factories.packed_item() for _ in range(500)])
     body["CFAssociations"] = []
-    answer = await namespace.call("POST", "/case/1.1/CFPackages", json=body)
-    assert answer.status_code == 201
+    response = await namespace.call("POST", "/case/1.1/CFPackages", json=body)
+    assert response.status_code == 201
     (entry,) = await namespace.test_api("GET", "/requests?body=true")
-    assert entry["request_bytes"] == len(answer.request.content) > request_log.MAX_BODY_BYTES
+    assert entry["request_bytes"] == len(response.request.content) > request_log.MAX_BODY_BYTES
     assert len(entry["body"]) == request_log.MAX_BODY_BYTES
     assert entry["body_is_whole"] is False
 
@@ -271,17 +271,17 @@ async def test_verify_reports_differences(
         await namespace.put_document(title=title)
     await namespace.total()
     wanted = [{"method": "GET"}, expected]
-    answer = await namespace.test_api("POST", "/requests/verify", 200, wanted)
-    assert answer["met"] is not bool(message)
-    assert len(answer["differences"]) == bool(message)
-    assert message in "".join(answer["differences"])
+    response = await namespace.test_api("POST", "/requests/verify", 200, wanted)
+    assert response["met"] is not bool(message)
+    assert len(response["differences"]) == bool(message)
+    assert message in "".join(response["differences"])
 
 
 async def test_difference_lists_requests_on_path(namespace: NamespaceClient) -> None:
     body = await namespace.put_document()
     expected = [{"method": "DELETE", "path": "*/CFDocuments/*"}]
-    answer = await namespace.test_api("POST", "/requests/verify", 200, expected)
-    assert f"PUT {DOCUMENTS}/{body['identifier']}: status 201" in answer["differences"][0]
+    response = await namespace.test_api("POST", "/requests/verify", 200, expected)
+    assert f"PUT {DOCUMENTS}/{body['identifier']}: status 201" in response["differences"][0]
 
 
 async def test_invalid_expectation_returns_422(namespace: NamespaceClient) -> None:

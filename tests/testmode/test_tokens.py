@@ -29,21 +29,21 @@ async def request_token(by: NamespaceClient, secret: str = "local-secret") -> Re
 async def test_token_with_defect_returns_401(
     namespace: NamespaceClient, defect: str, message: str
 ) -> None:
-    answer = await namespace.call("GET", DOCUMENTS, headers=await made(namespace, defect=defect))
-    assert answer.status_code == 401
-    assert message in answer.json()["imsx_description"]
-    assert "invalid_token" in answer.headers["WWW-Authenticate"]
+    response = await namespace.call("GET", DOCUMENTS, headers=await made(namespace, defect=defect))
+    assert response.status_code == 401
+    assert message in response.json()["imsx_description"]
+    assert "invalid_token" in response.headers["WWW-Authenticate"]
 
 
 async def test_token_scopes_are_enforced(namespace: NamespaceClient) -> None:
     for request in ({}, {"scopes": ["readonly"]}, {"scopes": ["case.readonly"]}):
-        answer = await namespace.call("GET", DOCUMENTS, headers=await made(namespace, **request))
-        assert answer.status_code == 200
+        response = await namespace.call("GET", DOCUMENTS, headers=await made(namespace, **request))
+        assert response.status_code == 200
     for scopes in ([], ["createput", "delete"]):
-        answer = await namespace.call(
+        response = await namespace.call(
             "GET", DOCUMENTS, headers=await made(namespace, scopes=scopes)
         )
-        assert answer.status_code == 403
+        assert response.status_code == 403
 
 
 async def test_token_client_is_logged(namespace: NamespaceClient) -> None:
@@ -88,8 +88,8 @@ async def test_key_rotation_replaces_or_adds_key(namespace: NamespaceClient) -> 
     assert await namespace.total() == 0, "tokens of the old key stay valid"
     revoked = await namespace.test_api("POST", "/keys/rotate?revoke=true", 201)
     assert await kids() == [revoked["kid"]]
-    answer = await namespace.call("GET", DOCUMENTS)
-    assert answer.status_code == 401
+    response = await namespace.call("GET", DOCUMENTS)
+    assert response.status_code == 401
     await namespace.login()
     assert await namespace.total() == 0
     await namespace.test_api("POST", "/snapshots/rotated", 201)

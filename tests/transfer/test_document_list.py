@@ -114,8 +114,8 @@ def test_next_links_in_a_circle_are_an_error(source: ScriptedSource) -> None:
     for page, following in (("", "2"), ("?page=2", "3"), ("?page=3", "2")):
         headers = {"Link": f'<{LIST}?page={following}>; rel="next"'}
         number = int(page[-1:] or 1)
-        answer = ScriptedAnswer({"CFDocuments": [entry(number)]}, headers=headers)
-        source.answers[f"{LIST}{page}"] = answer
+        response = ScriptedAnswer({"CFDocuments": [entry(number)]}, headers=headers)
+        source.answers[f"{LIST}{page}"] = response
     documents = read(source)
     assert documents.error
     assert "page 3" in documents.error

@@ -61,8 +61,8 @@ def sync(database: Database, clean: None, fetcher: Fetcher) -> Sync:
 def upload(source: Client, **fields: Any) -> tuple[factories.Body, str]:
     """Store a framework on the source; return it and the URL of its package."""
     body = {**factories.chain(4), **fields}
-    answer = source.post("/case/1.1/CFPackages", json=body)
-    assert answer.status_code == 201, answer.text
+    response = source.post("/case/1.1/CFPackages", json=body)
+    assert response.status_code == 201, response.text
     path = f"{STANDARD}/CFPackages/{body['CFDocument']['identifier']}"
     return body, f"{source.base_url}{path}".replace("//1edtech", "/1edtech")
 
@@ -120,16 +120,16 @@ async def test_unmodified_package_is_not_transferred(
 ) -> None:
     _, url = upload(source)
     await sync(url)
-    answers: list[Any] = []
+    responses: list[Any] = []
     fetch = PackageFetcher.fetch_if_modified
 
     def recording_fetch(*arguments: Any) -> Any:
-        answers.append(fetch(*arguments))
-        return answers[-1]
+        responses.append(fetch(*arguments))
+        return responses[-1]
 
     monkeypatch.setattr(PackageFetcher, "fetch_if_modified", recording_fetch)
     await sync(url)
-    assert answers == [None]
+    assert responses == [None]
 
 
 async def test_local_changes_are_overwritten(
@@ -139,10 +139,10 @@ async def test_local_changes_are_overwritten(
     document = body["CFDocument"]["identifier"]
     path = urlsplit(url).path
     await sync(url)
-    answer = await client.put(
+    response = await client.put(
         f"/case/1.1/CFItems/{(mine := factories.item(document))['identifier']}", json=mine
     )
-    assert answer.status_code == 201
+    assert response.status_code == 201
     (synced,) = await sync(url)
     assert synced.changes == {("CFItem", "delete"): 1}
     await soft_delete.delete_entity(database, DOCUMENTS, document)
@@ -266,9 +266,9 @@ async def test_list_of_each_profile_of_this_server_is_mirrored(
     assert {result.status for result in await sync(f"{source.base_url}{prefix}/CFDocuments")} == {
         "unchanged"
     }
-    answer = await client.get(f"/case/1.1/CFItems/{items[0]['identifier']}")
+    response = await client.get(f"/case/1.1/CFItems/{items[0]['identifier']}")
     expected = None if prefix.endswith("v1p0") else extensions
-    assert answer.json().get("extensions") == expected
+    assert response.json().get("extensions") == expected
 
 
 @pytest.mark.parametrize("prefix", PROFILES)

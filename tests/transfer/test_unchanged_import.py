@@ -38,9 +38,9 @@ def changes(result: ImportResult) -> tuple[int, int, int]:
 async def get_package(client: AsyncClient, profile: ApiProfile, identifier: str) -> bytes:
     parameters = {} if profile.version == "1.0" else {"extensions": "true"}
     path = f"{profile.prefix}/CFPackages/{identifier}"
-    answer = await client.get(path, params=parameters)
-    assert answer.status_code == 200, answer.text
-    return answer.content
+    response = await client.get(path, params=parameters)
+    assert response.status_code == 200, response.text
+    return response.content
 
 
 def framework() -> Any:
@@ -62,8 +62,8 @@ async def test_answer_of_a_profile_imported_again_writes_nothing(
 ) -> None:
     body = framework()
     await run_import(database, json.dumps(body).encode())
-    answer = await get_package(client, any_profile, body["CFDocument"]["identifier"])
-    result = await run_import(database, answer)
+    response = await get_package(client, any_profile, body["CFDocument"]["identifier"])
+    result = await run_import(database, response)
     assert changes(result) == (0, 0, 0)
     assert result.repairs == []
 
@@ -73,8 +73,8 @@ async def test_answer_with_extensions_imported_again_writes_nothing(
     client: AsyncClient, profile: ApiProfile, database: Database
 ) -> None:
     await run_import(database, read_sample())
-    answer = await get_package(client, profile, SAMPLE_DOCUMENT_ID)
-    result = await run_import(database, answer)
+    response = await get_package(client, profile, SAMPLE_DOCUMENT_ID)
+    result = await run_import(database, response)
     assert changes(result) == (0, 0, 0)
     assert result.repairs == []
 
@@ -84,10 +84,10 @@ async def test_addresses_of_a_server_on_this_machine_are_not_stored(
     client: AsyncClient, database: Database, base_url: str
 ) -> None:
     await run_import(database, read_sample())
-    answer = await get_package(client, SDK, SAMPLE_DOCUMENT_ID)
-    answer = answer.replace(b"http://case.test", base_url.encode())
-    assert changes(await run_import(database, answer, BASE_URL)) == (0, 0, 0)
-    elsewhere = answer.replace(base_url.encode(), b"https://elsewhere.example")
+    response = await get_package(client, SDK, SAMPLE_DOCUMENT_ID)
+    response = response.replace(b"http://case.test", base_url.encode())
+    assert changes(await run_import(database, response, BASE_URL)) == (0, 0, 0)
+    elsewhere = response.replace(base_url.encode(), b"https://elsewhere.example")
     assert changes(await run_import(database, elsewhere))[1] > 0
 
 

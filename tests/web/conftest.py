@@ -45,8 +45,8 @@ async def anonymous_browser(app: FastAPI, clean: None) -> AsyncIterator[AsyncCli
 async def browser(app: FastAPI, clean: None) -> AsyncIterator[AsyncClient]:
     """A browser with a session."""
     async with visitor(app) as browser:
-        answer = await browser.post("/sign-in", data=CREDENTIALS)
-        assert answer.status_code == 303, answer.text
+        response = await browser.post("/sign-in", data=CREDENTIALS)
+        assert response.status_code == 303, response.text
         yield browser
 
 

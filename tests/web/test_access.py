@@ -26,10 +26,10 @@ PAGES = (
 async def test_page_without_session_redirects_to_sign_in(
     anonymous_browser: AsyncClient, path: str
 ) -> None:
-    answer = await anonymous_browser.get(path)
-    assert answer.status_code == 303
-    assert answer.headers["location"].startswith("/sign-in")
-    assert answer.headers["cache-control"] == "private, no-store"
+    response = await anonymous_browser.get(path)
+    assert response.status_code == 303
+    assert response.headers["location"].startswith("/sign-in")
+    assert response.headers["cache-control"] == "private, no-store"
 
 
 async def test_sign_in_redirects_to_requested_page(anonymous_browser: AsyncClient) -> None:
@@ -37,10 +37,10 @@ async def test_sign_in_redirects_to_requested_page(anonymous_browser: AsyncClien
     page = await anonymous_browser.get(wanted)
     assert 'name="next" value="/search?q=a%20b"' in page.text
     form = {"next": "/search?q=a%20b", **CREDENTIALS}
-    answer = await anonymous_browser.post("/sign-in", data=form)
-    assert answer.status_code == 303
-    assert answer.headers["location"] == "/search?q=a%20b"
-    cookie = answer.headers["set-cookie"]
+    response = await anonymous_browser.post("/sign-in", data=form)
+    assert response.status_code == 303
+    assert response.headers["location"] == "/search?q=a%20b"
+    cookie = response.headers["set-cookie"]
     assert cookie.startswith(f"{SESSION_COOKIE}=")
     assert {"httponly", "samesite=lax"} <= set(cookie.lower().split("; "))
     assert (await anonymous_browser.get("/search")).status_code == 200
@@ -65,17 +65,17 @@ def test_sanitize_next_url_rejects_foreign_urls(wanted: str) -> None:
 
 async def test_wrong_secret_returns_401(anonymous_browser: AsyncClient) -> None:
     form = {**CREDENTIALS, "client_secret": "no"}
-    answer = await anonymous_browser.post("/sign-in", data=form)
-    assert answer.status_code == 401
-    assert "Unknown client ID or wrong secret" in answer.text
+    response = await anonymous_browser.post("/sign-in", data=form)
+    assert response.status_code == 401
+    assert "Unknown client ID or wrong secret" in response.text
     assert SESSION_COOKIE not in anonymous_browser.cookies
 
 
 async def test_cookie_is_secure_with_https(settings: Settings, clean: None) -> None:
     url = "https://case.test"
     async with run_for_visitor(settings, url, public_url=url) as browser:
-        answer = await browser.post("/sign-in", data=CREDENTIALS)
-        assert "secure" in answer.headers["set-cookie"].lower()
+        response = await browser.post("/sign-in", data=CREDENTIALS)
+        assert "secure" in response.headers["set-cookie"].lower()
 
 
 OWN = "http://case.test"
@@ -221,5 +221,5 @@ async def test_redirect_does_not_reveal_frameworks(
     body = factories.package()
     await client.post("/case/1.1/CFPackages", json=body)
     for path in (f"/documents/{body['CFDocument']['identifier']}", "/documents/unknown"):
-        answer = await anonymous_browser.get(path)
-        assert (answer.status_code, answer.text) == (303, "")
+        response = await anonymous_browser.get(path)
+        assert (response.status_code, response.text) == (303, "")

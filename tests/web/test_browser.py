@@ -302,8 +302,8 @@ def test_changes_between_two_states(visit: Opened, live: LiveServer) -> None:
             if association["originNodeURI"]["identifier"] != gone["identifier"]
         ]
         body["CFItems"][0]["fullStatement"] = "Another statement"
-        answer = client.put(f"/case/1.1/CFPackages/{document}", json=body)
-        assert answer.status_code == 200
+        response = client.put(f"/case/1.1/CFPackages/{document}", json=body)
+        assert response.status_code == 200
     with visit() as page:
         page.goto(f"/documents/{document}")
         page.get_by_role("link", name="Changes").click()

@@ -34,8 +34,8 @@ async def framework(client: AsyncClient) -> Body:
             "conceptKeywords": [HOSTILE],
             "notes": HOSTILE,
         }
-    answer = await client.post("/case/1.1/CFPackages", json=body)
-    assert answer.status_code == 201, answer.text
+    response = await client.post("/case/1.1/CFPackages", json=body)
+    assert response.status_code == 201, response.text
     return body
 
 
@@ -259,8 +259,8 @@ async def test_json_page_equals_api_response(
     page = (await browser.get(f"/documents/{document}/items/{item}/json?profile={profile}")).text
     shown = unescape(page.split('<code id="json">')[1].split("</code>")[0])
     url = unescape(page.split('<code id="curl">')[1].split("</code>")[0]).split(" ")[-1]
-    answer = await client.get(url.removeprefix("http://case.test"))
-    assert Response(200, text=shown).json() == answer.json()
+    response = await client.get(url.removeprefix("http://case.test"))
+    assert Response(200, text=shown).json() == response.json()
     assert (f"await client.items.get(&#34;{item}&#34;)" in page) == (profile in {"platform", "sdk"})
 
 
@@ -454,17 +454,17 @@ async def test_unknown_path_is_a_page_in_a_browser(anonymous: AsyncClient, path:
 async def test_unknown_route_is_an_error_body_for_api_clients(
     anonymous: AsyncClient, path: str, headers: dict[str, str]
 ) -> None:
-    answer = await anonymous.get(path, headers=headers)
-    assert answer.status_code in {404, 405}
-    assert answer.json()["imsx_codeMajor"] == "failure"
+    response = await anonymous.get(path, headers=headers)
+    assert response.status_code in {404, 405}
+    assert response.json()["imsx_codeMajor"] == "failure"
 
 
 async def test_no_web_leaves_only_api(settings: Settings, clean: None) -> None:
     async with run_for_visitor(settings, web=False) as browser:
         for path in ("/", "/search", "/upload", "/sign-in", "/compare", "/static/style.css"):
-            answer = await browser.get(path, headers=BROWSER)
-            assert answer.status_code == 404, path
-            assert answer.json()["imsx_codeMajor"] == "failure"
+            response = await browser.get(path, headers=BROWSER)
+            assert response.status_code == 404, path
+            assert response.json()["imsx_codeMajor"] == "failure"
         assert (await browser.get("/docs")).status_code == 200
         assert (await browser.get("/health")).status_code == 200
 

@@ -68,11 +68,11 @@ async def test_links_and_forms_contain_prefix(browser: AsyncClient) -> None:
     while waiting:
         address = waiting.pop()
         seen.add(address)
-        answer = await browser.get(address)
-        assert answer.status_code in {200, 400}, (address, answer.text)
-        if not answer.headers["content-type"].startswith("text/html"):
+        response = await browser.get(address)
+        assert response.status_code in {200, 400}, (address, response.text)
+        if not response.headers["content-type"].startswith("text/html"):
             continue
-        links = addresses(answer.text, address)
+        links = addresses(response.text, address)
         outside = {one for one in links if not one.startswith(f"{BASE}/")}
         assert not outside, f"{address} leads to {outside}"
         # The actions of forms accept only POST.
@@ -120,8 +120,8 @@ async def test_issuer_and_link_headers_contain_prefix(browser: AsyncClient) -> N
     assert (await browser.get(body["jwks_uri"])).json()["keys"]
     for profile in PROFILES:
         collection = "CFItems" if "CFItems" in profile.lists else "CFDocuments"
-        answer = await browser.get(f"{profile.prefix}/{collection}", params={"limit": 1})
-        links = re.findall(r"<([^>]*)>", answer.headers["Link"])
+        response = await browser.get(f"{profile.prefix}/{collection}", params={"limit": 1})
+        links = re.findall(r"<([^>]*)>", response.headers["Link"])
         assert links
         for link in links:
             assert link.startswith(f"{BASE}{profile.prefix}/{collection}?")

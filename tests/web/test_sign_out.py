@@ -27,8 +27,8 @@ def bearer(token: str | None) -> dict[str, str]:
 
 
 async def sign_out(browser: httpx.AsyncClient) -> None:
-    answer = await browser.post("/sign-out")
-    assert answer.status_code == 303
+    response = await browser.post("/sign-out")
+    assert response.status_code == 303
 
 
 async def test_sign_out_revokes_only_session_token(

@@ -187,12 +187,12 @@ def confirmation(page: str) -> str:
 
 
 async def test_oversized_and_malformed_forms_fail(local: AsyncClient) -> None:
-    answer = await send(local, "check", b" " * 1_100_000)
-    assert answer.status_code == 413
-    assert "1 MB" in answer.text
+    response = await send(local, "check", b" " * 1_100_000)
+    assert response.status_code == 413
+    assert "1 MB" in response.text
     assert (await local.post("/upload/check")).status_code == 400
     odd = {"Content-Type": "multipart/form-data"}
     assert (await local.post("/upload/check", content=b"x", headers=odd)).status_code == 400
     nameless = {"file": ("", b"{}")}
-    answer = await local.post("/upload/check", files=nameless)
-    assert answer.status_code == 400
+    response = await local.post("/upload/check", files=nameless)
+    assert response.status_code == 400
