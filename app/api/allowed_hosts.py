@@ -60,11 +60,11 @@ class HostValidator:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> HostValidator:
-        """Create a validator that allows the configured host names and that of the base URL.
+        """Create a validator that allows ``allowed_hosts`` and the host of ``base_url``.
 
-        If none are configured, all host names are allowed. The exception is a server on loopback
+        If no hosts are configured, it allows all host names. The exception is a server on loopback
         with the default client secret or an open test API: any web page could read its data by DNS
-        rebinding, so only its own host name is allowed.
+        rebinding, so only the host of ``base_url`` is allowed.
         """
         has_default_secret = settings.client_secret.get_secret_value() == DEFAULT_CLIENT_SECRET
         has_test_token = bool(settings.test_api_token.get_secret_value())

@@ -19,10 +19,10 @@ PREFIXES = tuple(profile.prefix for profile in PROFILES)
 async def detect_echoed_values(
     request: Request, profile: ProfileDep, raw_body: RawBody
 ) -> EchoedValues:
-    """Return which of the values that this server adds to responses may be in a request body.
+    """Detect values in a request body that the server may have added to an earlier response.
 
     A client that edits a response and sends it back also sends these values: URLs of this server,
-    the default item type, empty lists. They must not be stored.
+    the default item type, empty lists. The result describes them, so that they are not stored.
     """
     urls = _create_server_url_matcher(request)
     return EchoedValues(
@@ -33,7 +33,10 @@ async def detect_echoed_values(
 
 
 def _create_server_url_matcher(request: Request) -> ServerUrlMatcher:
-    """Return a matcher of the URLs of this server: its public URL, and the request's host."""
+    """Create the object that finds URLs of this server in a body.
+
+    It recognizes URLs that begin with the ``base_url`` setting or with the request's Host header.
+    """
     settings = get_app_state(request).settings
     urls, host = [settings.base_url], request.headers.get("host", "")
     if host:

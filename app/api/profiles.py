@@ -83,17 +83,18 @@ class ApiProfile:
     error_details: bool = False
     """List the problems of an error under ``imsx_error_details``."""
 
-    def get_view(self, resource: ResourceType) -> ResourceView:
-        """Return a resource type with the values of its entities that responses derive.
+    def get_resource_view(self, resource: ResourceType) -> ResourceView:
+        """Return a resource type with the field values that this profile adds to responses.
 
-        Filters and sorting compare the derived values, because these are what clients see.
+        Filters and sorting use the view to compare entities as clients see them, not as stored.
         """
         return ResourceView(resource, self.rewrites_uris, self.default_item_type)
 
     def get_query_rules(self, resource: ResourceType | None = None) -> QueryRules:
-        """Return the rules for the query parameters of a list of ``resource``.
+        """Return how this profile validates query parameters, for example which fields exist.
 
-        For responses without a resource type, such as packages, ``resource`` is None.
+        ``resource`` is the type of the requested entities, or None for other responses, such as
+        packages.
         """
         unknown = frozenset[str]()
         if self.version == "1.0" and resource:

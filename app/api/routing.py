@@ -108,9 +108,10 @@ class _DependencyFlattener:
             self._collect_constants(child)
 
     def _add_calls(self, dependant: Dependant) -> int:
-        """Add calls for a function's dependencies, then the function; return its result's index.
+        """Add a function's dependencies and then the function itself to the list of calls.
 
-        A function that is used twice with the same arguments is called only once.
+        Returns the index of the function's result. A function that is used twice with the same
+        arguments is called only once.
         """
         call = dependant.call
         if not _is_supported(dependant) or call is None:

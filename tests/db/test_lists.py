@@ -277,7 +277,9 @@ async def test_common_lists_use_their_index(database: Database, execute: Execute
     await execute("SELECT set_config('synchronous_commit', 'on', false)")
     await execute(MANY)
     await vacuum_until_visible(execute)
-    for (index, parameters), view in product(INDEXED.items(), (STORED_ITEMS, SDK.get_view(ITEMS))):
+    for (index, parameters), view in product(
+        INDEXED.items(), (STORED_ITEMS, SDK.get_resource_view(ITEMS))
+    ):
         if "uri" in index and not view.rewrites_uris:
             continue
         plan = await explain(database, query(**parameters), view)
@@ -327,7 +329,7 @@ async def test_filter_keys_match_values_the_sdk_adds(database: Database, execute
         f"CFDocumentURI.uri='{ADDRESS}/CFDocuments/document-a'": ["Item 1", "Item 2"],
     }
     for text, identifiers in filters.items():
-        view = SDK.get_view(ITEMS)
+        view = SDK.get_resource_view(ITEMS)
         page = await entity_lists.fetch_page(database, view, query(filter=text), ADDRESS)
         assert [json.loads(body)["identifier"] for body in page.bodies] == identifiers, text
 

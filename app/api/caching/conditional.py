@@ -38,22 +38,22 @@ def hash_representation_key(*parts: object) -> str:
     return hashlib.sha256(repr((__version__, *parts)).encode()).hexdigest()[:12]
 
 
-def build_validator_headers(revision: Revision, representation: str) -> dict[str, str]:
+def build_validator_headers(revision: Revision, representation_hash: str) -> dict[str, str]:
     """Return the headers ETag and Last-Modified of a response with the data of ``revision``.
 
-    ``representation`` is the result of ``hash_representation_key``. ``Last-Modified`` is left out
-    for 2 seconds after a change, because another change may follow within the same second.
+    ``representation_hash`` is the result of ``hash_representation_key``. ``Last-Modified`` is left
+    out for 2 seconds after a change, because another change may follow within the same second.
     """
-    headers = {"ETag": _format_entity_tag(revision, representation)}
+    headers = {"ETag": _format_entity_tag(revision, representation_hash)}
     changed_at = revision.changed_at
     if changed_at and time.time() - changed_at.timestamp() > LAST_MODIFIED_MIN_AGE_SECONDS:
         headers["Last-Modified"] = _format_http_date(changed_at)
     return headers
 
 
-def _format_entity_tag(revision: Revision, representation: str) -> str:
+def _format_entity_tag(revision: Revision, representation_hash: str) -> str:
     numbers = f"{revision.document}-{revision.definitions}-{revision.nodes}"
-    return f'W/"{revision.history[:8]}-{numbers}-{representation}"'
+    return f'W/"{revision.history[:8]}-{numbers}-{representation_hash}"'
 
 
 @lru_cache(CACHE_SIZE)
@@ -62,18 +62,18 @@ def _format_http_date(timestamp: datetime) -> str:
 
 
 async def is_not_modified(
-    request: Request, revisions: RevisionCache, current: Revision, representation: str
+    request: Request, revisions: RevisionCache, current: Revision, representation_hash: str
 ) -> bool:
     """Return whether the client's cached copy is current, so that the response can be 304.
 
     Evaluates ``If-None-Match``, or else ``If-Modified-Since``. ``current`` is the revision of the
-    package, which ``revisions`` can compare with that of the client's copy. ``representation`` is
-    the result of ``hash_representation_key``.
+    package; ``revisions`` decides whether an older revision had the same content.
+    ``representation_hash`` is the result of ``hash_representation_key``.
     """
     if tags := request.headers.get("if-none-match"):
-        if tags.strip() in ("*", _format_entity_tag(current, representation)):
+        if tags.strip() in ("*", _format_entity_tag(current, representation_hash)):
             return True
-        return await _any_tag_matches(tags, revisions, current, representation)
+        return await _any_tag_matches(tags, revisions, current, representation_hash)
     since = _parse_http_date(request.headers.get("if-modified-since"))
     if since is None or current.changed_at is None:
         return False
@@ -82,10 +82,10 @@ async def is_not_modified(
 
 
 async def _any_tag_matches(
-    tags: str, revisions: RevisionCache, current: Revision, representation: str
+    tags: str, revisions: RevisionCache, current: Revision, representation_hash: str
 ) -> bool:
-    for history, document, definitions, nodes, tag_representation in TAG_PATTERN.findall(tags):
-        if tag_representation == representation and current.history.startswith(history):
+    for history, document, definitions, nodes, tag_hash in TAG_PATTERN.findall(tags):
+        if tag_hash == representation_hash and current.history.startswith(history):
             numbers = (int(document), int(definitions), int(nodes))
             revision = Revision(current.document_identifier, current.history, *numbers, None)
             if await revisions.is_package_unchanged(revision, current):

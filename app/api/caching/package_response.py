@@ -46,9 +46,10 @@ async def respond_with_package(
 ) -> Response:
     """Respond with a whole framework, from the cache if possible.
 
-    ``identifier`` is that of the package or of its document. The response is 304 if the client's
-    copy is current, else the cached response if that is current, else a new response, which is then
-    cached. Raises ``NotFound`` if there is no such package.
+    ``identifier`` is that of the package or of its document; ``package_format`` selects package or
+    tree. The response is 304 if the client's copy is current, else the cached response if that is
+    current, else a new response, which is then cached. Raises ``NotFound`` if there is no such
+    package.
     """
     current = await state.revisions.get_current_revision(identifier)
     representation = (
@@ -58,9 +59,9 @@ async def respond_with_package(
         renderer.include_extensions,
         package_format.fields,
     )
-    tag = hash_representation_key(*representation)
-    if await is_not_modified(request, state.revisions, current, tag):
-        return Response(None, 304, _build_headers(current, tag))
+    representation_hash = hash_representation_key(*representation)
+    if await is_not_modified(request, state.revisions, current, representation_hash):
+        return Response(None, 304, _build_headers(current, representation_hash))
 
     async def render(response: CachedResponse) -> AsyncIterator[bytes]:
         document = current.document_identifier
@@ -77,7 +78,7 @@ async def respond_with_package(
             cached = await _start_or_share_response(cache, key, render, cached)
         except RecoveryConflict:
             cached = await _start_or_share_response(cache, key, render, cached)
-    return await _build_encoded_response(request, cached, tag)
+    return await _build_encoded_response(request, cached, representation_hash)
 
 
 async def _start_or_share_response(
@@ -85,8 +86,9 @@ async def _start_or_share_response(
 ) -> CachedResponse:
     """Return a response newer than ``outdated``, once its first chunk is available.
 
-    If another request has started one since this request found ``outdated`` in the cache, both
-    share it. Otherwise ``producer`` produces a new one, which is cached under ``key``.
+    ``outdated`` is the response that this request found in the cache, or None. If another request
+    has started a newer one since, it is shared. Otherwise, ``producer`` produces one, which is
+    cached under ``key``.
     """
     newer = cache.get(key)
     is_shared = newer and newer is not outdated and not newer.error
@@ -98,7 +100,11 @@ async def _start_or_share_response(
 async def _is_cached_response_current(
     cached: CachedResponse, revisions: RevisionCache, current: Revision
 ) -> bool:
-    """Return whether a cached response has the data of the revision ``current``, or newer data."""
+    """Return whether a cached response contains the package as of ``current`` or newer.
+
+    Waits for its first chunk. ``revisions`` decides whether the package is the same at both
+    revisions; if so, ``cached.revision`` is set to ``current``.
+    """
     is_queued = not cached.has_started
     try:
         await cached.wait_for_first_chunk()
@@ -116,18 +122,23 @@ async def _is_cached_response_current(
     return True
 
 
-def _build_headers(revision: Revision, tag: str) -> dict[str, str]:
-    """Return the header fields of a response that its 304 has, too (RFC 9110, section 15.4.5)."""
-    return {**build_validator_headers(revision, tag), "Vary": "Accept-Encoding"}
+def _build_headers(revision: Revision, representation_hash: str) -> dict[str, str]:
+    """Build the headers of a package response: ETag, Last-Modified and Vary.
+
+    A 304 response has the same ones (RFC 9110, section 15.4.5).
+    """
+    return {**build_validator_headers(revision, representation_hash), "Vary": "Accept-Encoding"}
 
 
-async def _build_encoded_response(request: Request, cached: CachedResponse, tag: str) -> Response:
+async def _build_encoded_response(
+    request: Request, cached: CachedResponse, representation_hash: str
+) -> Response:
     """Build the HTTP response from a cached one, in the encoding that the client prefers.
 
-    ``tag`` is the result of ``hash_representation_key``.
+    ``representation_hash`` is the result of ``hash_representation_key``.
     """
     assert cached.revision is not None, "the producer sets it before the first chunk"
-    headers = _build_headers(cached.revision, tag)
+    headers = _build_headers(cached.revision, representation_hash)
     supported = ("zstd", "gzip") if cached.is_complete else ("gzip",)
     encoding = negotiate_encoding(request.headers.get("accept-encoding", ""), supported)
     if encoding != "identity":

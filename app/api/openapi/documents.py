@@ -107,7 +107,7 @@ def _generate_profile_openapi(app: FastAPI, profile: ApiProfile) -> Document:
 
 
 def _generate_application_openapi(app: FastAPI) -> Document:
-    """Generate ``/openapi.json``, for the platform profile and all routes without a profile."""
+    """Generate ``/openapi.json``: the platform API profile and the routes outside all profiles."""
     others = [profile for profile in PROFILES if profile is not PLATFORM]
     routes = [
         route

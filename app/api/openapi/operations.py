@@ -72,8 +72,9 @@ def describe_request_body(
 ) -> dict[str, Any]:
     """Describe a JSON request body, for the ``openapi_extra`` argument of a route decorator.
 
-    ``class_name`` names the schema of the body. If ``wrapper`` is given, the body is an object with
-    this single member, whose value has the schema: ``{"item": {…}}``.
+    ``class_name`` names the schema of the body; ``example`` is a JSON value that matches it. With
+    ``wrapper``, such as "item", the body is an object with this single member, which contains the
+    entity: ``{"item": {…}}``.
     """
     schema = make_ref(class_name + INPUT)
     if wrapper:
@@ -102,12 +103,19 @@ def _build_header(description: str, **schema: Any) -> Schema:
 
 
 def describe_query_parameters(*names: str) -> dict[str, Any]:
-    """Describe the query parameters ``names``, for the ``openapi_extra`` of a route decorator."""
+    """Describe the query parameters ``names``, for the ``openapi_extra`` of a route decorator.
+
+    Returns ``{"parameters": [...]}`` with a reference to a profile's component for each name.
+    """
     return {"parameters": [_make_profile_ref(name) for name in names]}
 
 
 def describe_list_parameters(resource: ResourceType) -> dict[str, Any]:
-    """Describe the query parameters of a list, for ``openapi_extra`` (CASE binding, section 3)."""
+    """Describe the query parameters of a list, for ``openapi_extra`` (CASE binding, section 3).
+
+    The fields allowed in ``sort`` and ``filter`` are those of ``resource``; only the list of items
+    has ``search``. Returns ``{"parameters": [...]}``.
+    """
     sort, filter_ = f"{resource.collection}.sort", f"{resource.collection}.filter"
     search = ("search",) if resource is ITEMS else ()
     return describe_query_parameters(
@@ -237,7 +245,11 @@ def _build_filter_parameter(resource: ResourceType, profile: ApiProfile) -> Sche
 
 
 def describe_feed_parameters(limits: PageLimits) -> dict[str, Any]:
-    """Describe the query parameters of the change feed, for FastAPI's ``openapi_extra``."""
+    """Describe the query parameters of the change feed, for FastAPI's ``openapi_extra``.
+
+    ``limits`` has the default and the maximum of the parameter ``limit``. Returns ``{"parameters":
+    [...]}``.
+    """
     since = "The value of next in the previous response; empty for the first change."
     limit = {"minimum": 1, "maximum": limits.maximum, "default": limits.default}
     return {
@@ -249,11 +261,11 @@ def describe_feed_parameters(limits: PageLimits) -> dict[str, Any]:
 
 
 def resolve_profile_components(node: Any, components: dict[str, Schema]) -> Any:
-    """Return a copy of part of an OpenAPI document, with a profile's components inserted.
+    """Return a copy of an OpenAPI fragment with references replaced by a profile's components.
 
-    Each reference in ``node`` to a member of ``components``, the result of
-    ``build_profile_components``, is replaced by that member. If an array member refers to a
-    component that is missing there, the array member is left out.
+    ``node`` is the fragment, ``components`` the result of ``build_profile_components``. A reference
+    in an array is dropped if ``components`` does not contain its target: the profile then lacks
+    this parameter.
     """
     if isinstance(node, list):
         return [

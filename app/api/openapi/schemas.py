@@ -33,7 +33,10 @@ def make_ref(name: str) -> Schema:
 
 
 class _SchemaGenerator(GenerateJsonSchema):
-    """Generates JSON Schemas of responses with pydantic; fields may be absent, but never null."""
+    """A pydantic schema generator for responses, in which no field is nullable.
+
+    The server leaves out fields that are None, so the schemas allow absence, but not null.
+    """
 
     def nullable_schema(self, schema: NullableSchema) -> JsonSchemaValue:
         """Return the schema of a nullable field without null, because responses omit the field."""

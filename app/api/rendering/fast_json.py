@@ -41,8 +41,9 @@ def join_with_sourced_ids(
 ) -> str | None:
     """Join stored JSON objects, inserting a ``sourcedId`` member after each ``identifier``.
 
-    Returns None if the caller must parse and render the entities: if one of them has extensions or
-    lacks the member in ``REQUIRED_KEYS``, or if an identifier contains an escape sequence.
+    Returns None if this shortcut does not apply and the caller must parse and render the entities:
+    if one has extensions, lacks the member that ``REQUIRED_KEYS`` names for its type, or has an
+    identifier with an escape sequence.
     """
     if resource not in REQUIRED_KEYS:
         return None

@@ -85,10 +85,11 @@ def parse_tree_item(body: str, unclosed_json: bytes) -> tuple[str, TreeItem]:
 def iter_tree_json(
     items: dict[str, TreeItem], associations: Iterable[TreeAssociation]
 ) -> Iterator[bytes]:
-    """Yield the JSON of the package tree in chunks: an object of root items by CFItemType.
+    """Yield the JSON of the package tree in chunks: ``{"Standard": [{…}], "Component": [{…}]}``.
 
-    The children of each item are nested in the same form under ``childGroups``. ``items`` are keyed
-    by identifier; ``associations`` are in the order in which the framework lists them.
+    The keys are CFItemTypes, the values root items. The children of each item are nested in the
+    same form in its ``childGroups``. ``items`` are keyed by identifier; ``associations`` are in the
+    order of the framework.
     """
     tree = _ItemTree(items, associations)
     stack: list[Write] = [*reversed(tree.render_groups(tree.find_roots()))]
@@ -120,7 +121,10 @@ class _ItemTree:
     def _group_children_by_parent(
         self, associations: Iterable[TreeAssociation]
     ) -> dict[str, list[str]]:
-        """Map each parent to its children, sorted by sequenceNumber, then humanCodingScheme."""
+        """Map each parent's identifier to its children's identifiers.
+
+        The children are sorted by sequenceNumber, then humanCodingScheme.
+        """
         children: dict[str, list[tuple[float, str, int, str]]] = defaultdict(list)
         for index, association in enumerate(associations):
             child, parent = association.origin.identifier, association.destination.identifier
@@ -155,10 +159,10 @@ class _ItemTree:
                 pending += self.children.get(identifier, ())
 
     def render_groups(self, identifiers: Iterable[str]) -> list[Write]:
-        """Render items as a JSON object with an array of items for each CFItemType.
+        """Render the items ``identifiers`` as a JSON object with an array for each CFItemType.
 
-        Returns a list of bytes to write, with ``(identifier,)`` in place of each item with
-        children; the caller replaces it with the JSON of this item.
+        Returns the parts of the JSON in order. An item that has children is not rendered: its place
+        is marked by ``(identifier,)``, for the caller to replace.
         """
         groups: dict[str, list[str]] = {}
         for identifier in identifiers:

@@ -37,11 +37,14 @@ class Renderer:
     async def to_response_objects(
         self, resource: ResourceType, bodies: Iterable[str]
     ) -> list[JsonObject]:
-        """Parse stored entities and convert them to the objects that a response contains."""
+        """Parse stored entities and convert them to dicts in the profile's format."""
         return await self._apply_profile(resource, [orjson.loads(body) for body in bodies])
 
     async def to_comma_separated_json(self, resource: ResourceType, bodies: Sequence[str]) -> bytes:
-        """Render stored entities as JSON objects separated by commas, without array brackets."""
+        """Render stored entities as JSON objects separated by commas, without array brackets.
+
+        ``bodies`` are stored JSON strings.
+        """
         if fast_json.can_insert_sourced_ids(self.profile):
             text = fast_json.join_with_sourced_ids(resource, bodies)
             if text is not None:
@@ -49,18 +52,18 @@ class Renderer:
         return orjson.dumps(await self.to_response_objects(resource, bodies))[1:-1]
 
     async def to_response_object(self, resource: ResourceType, body: str) -> JsonObject:
-        """Parse a stored entity and convert it to the object of a response."""
+        """Parse a stored entity and convert it to a dict in the profile's format."""
         (entity,) = await self.to_response_objects(resource, [body])
         return entity
 
     async def to_package_objects(
         self, resource: ResourceType, bodies: Iterable[str], document_link: JsonObject | None = None
     ) -> list[JsonObject]:
-        """Parse stored entities and convert them to the objects that a package contains.
+        """Parse stored entities and convert them to the dicts that a package contains.
 
-        Removes links to the document and the package, unless the profile has ``package_links``. If
-        the profile has ``foreign_links``, only links equal to ``document_link`` are removed, which
-        is the link to the package's own document.
+        Removes each entity's link to its document (or a document's link to its package), depending
+        on the profile: with ``package_links``, none is removed; with ``foreign_links``, only links
+        equal to ``document_link``, the link to the package's own document; otherwise all.
         """
         entities: list[JsonObject] = [orjson.loads(body) for body in bodies]
         if self.profile.package_links:
@@ -79,7 +82,8 @@ class Renderer:
     ) -> bytes:
         """Render stored entities as the JSON objects of a package, separated by commas.
 
-        ``document_link`` is the link to the package's own document (see ``to_package_objects``).
+        ``bodies`` are stored JSON strings, ``document_link`` the link to the package's own document
+        (see ``to_package_objects``).
         """
         if self.profile.package_links:
             # This profile keeps the links inside a package, so the faster method gives the same.
@@ -89,9 +93,10 @@ class Renderer:
     async def render_unclosed_objects(
         self, resource: ResourceType, bodies: Sequence[str]
     ) -> list[bytes]:
-        """Render stored entities as the JSON objects of a package, without their closing braces.
+        """Render stored entities as JSON without their closing braces, one bytes object each.
 
-        The package tree appends ``childGroups`` and the brace to each item.
+        The package tree appends ``childGroups`` and the brace to each item. ``bodies`` are stored
+        JSON strings.
         """
         if fast_json.can_insert_sourced_ids(self.profile):
             # Stored JSON contains no line feeds; those in strings are escaped.
@@ -145,7 +150,7 @@ class Renderer:
         )
 
     def _add_package_link(self, resource: ResourceType, entity: JsonObject) -> None:
-        """Add a CFPackageURI to a document that was uploaded without one."""
+        """Add a CFPackageURI to a document that lacks it, in place; ignore other entities."""
         if resource is DOCUMENTS and "CFPackageURI" not in entity:
             identifier = entity["identifier"]
             uri = f"{self.profile_base_url}/CFPackages/{quote(identifier, safe='')}"
@@ -164,9 +169,10 @@ class Renderer:
     async def iter_package_json(
         self, framework: FrameworkSnapshot, fields: Sequence[str] | None = None
     ) -> AsyncIterator[bytes]:
-        """Yield the JSON of a whole framework as a CFPackage, in chunks.
+        """Yield the JSON of a whole framework as a CFPackage, in chunks of bytes.
 
-        ``fields`` are the members to include, such as CFItems; None means all.
+        ``framework`` is the open snapshot to read. ``fields`` are the members to include, such as
+        CFItems; None means all.
         """
         yield b'{"CFPackage":{' if self.profile.wraps else b"{"
         separator = b""
@@ -209,7 +215,7 @@ class Renderer:
     async def iter_entity_batches(
         self, framework: FrameworkSnapshot, resource: ResourceType
     ) -> AsyncIterator[list[JsonObject]]:
-        """Yield all entities of one type in a framework as JSON objects, in batches (lists)."""
+        """Yield the entities of one type in a framework as lists of dicts, one list per batch."""
         document_link = _get_document_link(framework)
         async for bodies in framework.iter_bodies(resource):
             yield await self.to_package_objects(resource, bodies, document_link)

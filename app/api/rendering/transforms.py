@@ -25,7 +25,10 @@ NEW_IN_1_1 = {
 
 
 def add_required_fields(resource: ResourceType, entity: JsonObject) -> None:
-    """Add to a stored definition the fields that CASE 1.1 requires but the definition lacks."""
+    """Add missing fields that CASE 1.1 requires to a definition, in place.
+
+    ``REQUIRED_DEFAULTS`` has these fields, such as ``licenseText``, and their default values.
+    """
     if resource not in DEFINITIONS:
         return
     fields = resource.schema.model_fields
@@ -53,8 +56,9 @@ def rewrite_uris(
 ) -> None:
     """Replace the ``uri`` of an entity and of its links with URLs on this server, in place.
 
-    ``base`` is the URL of the profile. ``local_nodes`` maps the identifier of each association node
-    on this server to its collection, such as ``CFItems``; other nodes keep their ``uri``.
+    ``base`` is the URL of the profile. ``local_nodes`` maps the identifiers of items and documents
+    on this server to their collection, such as ``CFItems``. A node of an association that is not
+    among them keeps its ``uri``.
     """
 
     def entity_url(collection: str, identifier: str) -> str:
@@ -95,9 +99,9 @@ def downgrade_to_1_0(resource: ResourceType, entity: JsonObject) -> None:
 
 
 def add_sourced_ids(entity: JsonObject) -> JsonObject:
-    """Return a copy of an entity with a ``sourcedId`` after each ``identifier``.
+    """Return a copy of an entity with a ``sourcedId`` after each ``identifier``, at any depth.
 
-    TimeBack's clients read ``sourcedId``, which has the same value.
+    ``sourcedId`` has the same value; clients of the TimeBack platform read it instead.
     """
     copy: JsonObject = {}
     if "identifier" in entity:

@@ -40,7 +40,10 @@ add_entity_route(router, ASSOCIATIONS, "/CFAssociations/{sourcedId}", "Return on
 async def get_item_associations(
     _caller: ReadAccess, sourced_id: SourcedId, db: DatabaseDep, renderer: RendererDep
 ) -> Response:
-    """Return an item and all its associations."""
+    """Return an item and all its associations, as a CFAssociationSet.
+
+    The response is 404 if the item does not exist.
+    """
     # One more than a batch, to learn whether there are further batches.
     item, associations = await entities.get_item_with_associations(db, sourced_id, BATCH_SIZE + 1)
     if len(associations) > BATCH_SIZE:
@@ -58,7 +61,10 @@ async def get_item_associations(
 async def _iter_item_json(
     renderer: Renderer, item: str, batches: AsyncIterator[list[str]]
 ) -> AsyncIterator[bytes]:
-    """Yield the JSON of an item and its associations, with one chunk per batch of associations."""
+    """Yield the JSON of an item and its associations, with one chunk per batch of associations.
+
+    ``item`` and the strings in ``batches`` are stored JSON bodies.
+    """
     separator = b'{"CFItem":%s,"CFAssociations":[' % await renderer.to_comma_separated_json(
         ITEMS, [item]
     )
@@ -98,6 +104,6 @@ add_put_route(
 async def delete_association(
     _caller: DeleteAccess, sourced_id: SourcedId, db: DatabaseDep
 ) -> Response:
-    """Delete an association permanently."""
+    """Delete an association permanently. The response is 404 if it does not exist."""
     await store.delete_association(db, sourced_id)
     return Response(status_code=204)

@@ -51,7 +51,10 @@ async def put_document(
     raw_body: RawBody,
     echoed: EchoedValuesDep,
 ) -> Response:
-    """Create or replace a document."""
+    """Create or replace a document; the response is 201 without a body in both cases.
+
+    `caseVersion` may be omitted if the stored document lacks it.
+    """
     body: ParsedBody[CFPckgDocument]
     try:
         body = await puts.parse_entity(request, sourced_id, raw_body, CFDocument, WRAPPERS)

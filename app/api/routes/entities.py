@@ -22,7 +22,10 @@ from ..responses import JSON, json_response
 def add_entity_route(
     router: APIRouter, resource: ResourceType, path: str = "/{sourcedId}", description: str = ""
 ) -> None:
-    """Add the route that returns one entity of a class, or only its selected ``fields``."""
+    """Add the route that returns one entity of a CASE class, or only its selected ``fields``.
+
+    ``path`` is relative to the prefix of ``router``; ``description`` is shown in OpenAPI.
+    """
 
     @router.get(
         path,
@@ -53,7 +56,10 @@ def add_entity_route(
 def add_list_route(
     router: APIRouter, resource: ResourceType, path: str = "", description: str = ""
 ) -> None:
-    """Add the route that returns a page of the list of all entities of a class."""
+    """Add the route that returns a page of the list of all entities of a CASE class.
+
+    ``path`` is relative to the prefix of ``router``; ``description`` is shown in OpenAPI.
+    """
 
     @router.get(
         path,
@@ -72,9 +78,10 @@ def add_list_route(
 def parse_selected_fields(
     resource: ResourceType, request: Request, renderer: Renderer
 ) -> tuple[str, ...] | None:
-    """Parse the query parameter ``fields`` of a request for one entity; None selects all fields.
+    """Parse the query parameter ``fields`` of a request for one entity into field names.
 
-    Raises ``BadRequest`` for fields that the class does not have.
+    Returns None if the parameter is absent, which selects all fields. Raises ``BadRequest`` for
+    fields that the class does not have.
     """
     if not request.scope["query_string"]:
         return None
@@ -98,7 +105,7 @@ async def respond_with_list_page(
         rules=profile.get_query_rules(resource),
     )
     try:
-        view = profile.get_view(resource)
+        view = profile.get_resource_view(resource)
         rows = await entity_lists.fetch_page(db, view, query, renderer.profile_base_url)
     except QueryTimeout as error:
         description = page.describe_query(resource.collection, raw_query)

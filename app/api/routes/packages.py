@@ -106,7 +106,7 @@ async def get_package_tree(
     state: StateDep,
     renderer: RendererDep,
 ) -> Response:
-    """Return a package as a tree of items."""
+    """Return a package as a tree of items, in the format CFPackageWithGroups."""
     fields = _parse_selected_fields(request, renderer, TREE_FIELDS)
     view = PackageFormat("CFPackageWithGroups", _iter_tree_chunks, fields)
     return await respond_with_package(request, state, renderer, sourced_id, view)
@@ -126,7 +126,10 @@ def _parse_selected_fields(
 async def _iter_tree_chunks(
     renderer: Renderer, framework: FrameworkSnapshot, fields: Fields
 ) -> AsyncIterator[bytes]:
-    """Yield the JSON of a CFPackageWithGroups in chunks; the tree is its last member."""
+    """Yield the JSON of a CFPackageWithGroups in chunks of bytes; the tree is its last member.
+
+    ``fields`` are the top-level members to include, such as CFDocument; None means all.
+    """
     (document,) = await renderer.to_package_objects(DOCUMENTS, [framework.document])
     items: dict[str, TreeItem] = {}
     async for bodies in framework.iter_bodies(ITEMS, prefetch=True):
@@ -190,7 +193,10 @@ async def replace_package(
     raw_body: RawBody,
     echoed: EchoedValuesDep,
 ) -> Response:
-    """Replace a framework: entities that the new package lacks are deleted."""
+    """Replace an existing framework; entities that the new package lacks are deleted.
+
+    The response is 404 if the framework does not exist.
+    """
     async with upload_slot(request):
         package, repairs = await _parse_upload(request, raw_body)
         if sourced_id not in {package.document_identifier, package.package_identifier}:

@@ -43,11 +43,12 @@ def add_put_route(  # noqa: PLR0913  each is a choice of its own
     description: str,
     request_body: dict[str, Any],
 ) -> None:
-    """Add the route that creates or replaces one entity of a class.
+    """Add the route that creates or replaces one entity of a CASE class.
 
-    ``store`` is the function of ``db.write.entities`` that stores the entity. The body may be
-    wrapped under the name ``wrapper`` or that of the class. ``request_body`` is the result of
-    ``describe_request_body``.
+    ``path`` is relative to the prefix of ``router``. ``store`` is the function of
+    ``db.write.entities`` that stores the entity. Besides the entity itself, the route accepts a
+    body like ``{"item": {…}}``, in which ``wrapper`` or the class name is the key. ``request_body``
+    is the result of ``describe_request_body``.
     """
     wrappers = (wrapper, resource.name)
 

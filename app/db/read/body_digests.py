@@ -45,8 +45,8 @@ def build_digest_column(table: Table) -> ColumnElement[str]:
 def matches_stored_entity(row: EntityRow, digest: str) -> bool:
     """Return whether an entity equals the stored one, whose body has the MD5 ``digest``.
 
-    A CFDocumentURI that was derived for ``row`` may be missing from the stored body, because an
-    association can be PUT without it.
+    If the upload lacked CFDocumentURI, it was added to ``row``. The body without it is then
+    compared too, because an association can be PUT without this link.
     """
     if _digest(row.body) == digest:
         return True
@@ -56,11 +56,10 @@ def matches_stored_entity(row: EntityRow, digest: str) -> bool:
 
 
 def build_container_link_column(table: Table) -> ColumnElement[str]:
-    """Build the column with an entity's stored link to the document or package that contains it.
+    """Build the column with an entity's stored CFDocumentURI, or a document's CFPackageURI.
 
-    For a document, this is its CFPackageURI. For an item or association, it is the CFDocumentURI,
-    but NULL if the body ends with the SQL parameter ``link_suffix``, which is the usual link as
-    returned by ``build_document_link_suffix``.
+    The CFDocumentURI is NULL if it is the usual one: if the body ends with the SQL parameter
+    ``link_suffix``, the result of ``build_document_link_suffix``.
     """
     if table.name == DOCUMENTS.table:
         return cast(table.c.body["CFPackageURI"], Text).label("container_link")
@@ -101,10 +100,10 @@ def build_document_link_suffix(document: str) -> str:
 
 
 def add_container_link(row: EntityRow, link: str | None) -> EntityRow:
-    """Return an uploaded entity with the stored link to its document or package if it has none.
+    """Return an uploaded entity, with the stored link to its document or package added.
 
-    Packages of the standard omit these links (CASE 1.1 binding, CFPckg classes). ``link`` is the
-    JSON of the stored link, or None if there is none to add.
+    It is added only if the upload lacked it: packages of the standard omit these links (CASE 1.1
+    binding, CFPckg classes). ``link`` is the JSON of the stored link, or None.
     """
     if link is None or not row.is_home_derived:
         return row
@@ -114,7 +113,10 @@ def add_container_link(row: EntityRow, link: str | None) -> EntityRow:
 
 
 def _cut_document_link(body: str) -> str:
-    """Cut a JSON body before its last field, CFDocumentURI, so that another field can follow."""
+    """Return a JSON body up to its last field, CFDocumentURI, without closing the object.
+
+    The caller appends another field or the brace.
+    """
     return body[: body.rindex(f",{DOCUMENT_LINK_FIELD}")]
 
 

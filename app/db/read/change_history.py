@@ -103,10 +103,11 @@ def _compile_write_transactions() -> CompiledStatement:
 
 
 def _build_changed_entities_cte() -> CTE:
-    """Build a CTE of the entities written in a period, with the net effect in ``change``.
+    """Build a CTE of the entities written in a period, with the net effect on each.
 
-    An entity whose first operation is create or revive did not exist before the period. An entity
-    that was added and deleted within the period has no change (NULL).
+    Its column ``change`` is "added", "changed", "deleted", or NULL for an entity that was added and
+    deleted within the period. An entity whose first operation is create or revive did not exist
+    before.
     """
     table = tables.changes
     operations = (

@@ -41,16 +41,21 @@ async def list_unrelated_items(
 ) -> list[Record]:
     """Return a page of the items of one framework that have no related item in the other one.
 
-    ``documents`` are the identifiers of the two frameworks' documents (left, right). ``side``
-    selects the framework whose items are returned. Each row is (identifier, code, statement,
-    total), where ``total`` is the number of all such items. Raises ``QueryTimeout``.
+    ``documents`` are the identifiers of the two frameworks' documents (left, right). ``side``,
+    "left" or "right", selects the framework whose items are returned. Each row is (identifier,
+    code, statement, total), where ``total`` is the number of all such items. Raises
+    ``QueryTimeout``.
     """
     values = {"left": documents[0], "right": documents[1], "limit": limit, "offset": offset}
     return await database.run_heavy_read(_compile_unrelated_items_query(side), **values)
 
 
 def _build_item_pairs_cte() -> CTE:
-    """Build a CTE of the associations between items of the documents ``left`` and ``right``."""
+    """Build a CTE of the associations between items of the documents ``left`` and ``right``.
+
+    The columns are association_type, left_is_origin (the left item is the origin), left and right
+    (identifiers). Both documents are SQL parameters. isChildOf is left out.
+    """
     associations = tables.associations
     queries = []
     for left_is_origin in (True, False):

@@ -81,7 +81,7 @@ async def find_item_ids(
 ) -> list[str]:
     """Return the first ``limit`` item identifiers that begin with ``prefix``, sorted.
 
-    With ``only_deleted``, only identifiers of soft-deleted items are returned.
+    They are those of live items, or of soft-deleted items with ``only_deleted``.
     """
     statement = _compile_item_ids(only_deleted=only_deleted)
     rows = await database.fetch_all(statement, prefix=prefix, limit=limit)

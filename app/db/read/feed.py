@@ -64,9 +64,10 @@ class PgSnapshot(UserDefinedType[str]):
 class FeedCursor(NamedTuple):
     """A position in the change feed, from which a client continues to read.
 
-    ``since`` is a Postgres snapshot; the client has read all changes visible in it. Between two
-    pages of the newer changes, ``until`` is the snapshot up to which all these pages are read, and
-    ``sequence`` the number of the last change read. After the last page, ``until`` is "".
+    The client has read all changes that are visible in the Postgres snapshot ``since``. Newer
+    changes are split into pages: ``until`` is the snapshot up to which these pages read, the same
+    for all of them, and ``sequence`` the number of the last change read. After the last page,
+    ``until`` is "" and ``sequence`` 0.
     """
 
     history: str
@@ -88,7 +89,7 @@ CURSOR_PATTERN = re.compile(
 
 
 def parse_cursor(cursor: str) -> FeedCursor:
-    """Return the ``FeedCursor`` in a string from a client. Raises ``BadRequest`` if malformed."""
+    """Decode the cursor string that a client sent. Raises ``BadRequest`` if it is malformed."""
     try:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
     except (binascii.Error, ValueError):
@@ -179,7 +180,11 @@ async def _fetch_page(database: Database, position: FeedCursor | None, limit: in
 def _exclude_listed_associations(
     associations: list[ChangeFeedEntry], changes: list[ChangeFeedEntry]
 ) -> list[ChangeFeedEntry]:
-    """Return ``associations`` except those whose current state is already in ``changes``."""
+    """Return the entries of ``associations`` that ``changes`` does not already contain.
+
+    An entry is left out if it and the last entry of this association in ``changes`` are both
+    deletions, or if neither is.
+    """
     was_deleted = {
         (change.kind, change.identifier): change.operation == tables.DELETE for change in changes
     }
@@ -239,10 +244,10 @@ def _compile_page() -> CompiledStatement:
 
 @cache
 def _compile_node_associations_query() -> CompiledStatement:
-    """Compile the query for the associations of nodes that were deleted or undeleted.
+    """Compile the query for the associations of nodes that were soft-deleted or restored.
 
-    The parameter ``identifiers`` lists these nodes. Each row is a feed entry: an update if the
-    association is visible, otherwise a deletion.
+    The SQL parameter ``identifiers`` lists the nodes, which are items and documents. Each row is a
+    feed entry: an update if the association is visible, otherwise a deletion.
     """
     table = tables.associations
     ends = (table.c.origin_identifier, table.c.destination_identifier)

@@ -115,7 +115,7 @@ async def open_framework_snapshot(
 
 
 def make_framework_not_found_error(identifier: str) -> NotFound:
-    """Create the error for an identifier that no live package or document has."""
+    """Create the ``NotFound`` error for an identifier that no live package or document has."""
     return NotFound("CFPackage or CFDocument", identifier, "CFDocuments lists all frameworks")
 
 
@@ -176,8 +176,8 @@ def _compile_bodies(resource: ResourceType) -> CompiledStatement:
 def _build_reference_query(table: Table, name: str) -> Select[Any]:
     """Build the query for the definitions to which a framework's rows of ``table`` refer.
 
-    ``table`` is one of entities or of links, and ``name`` its column with the reference, such as
-    ``subject_identifier``.
+    ``table`` is an entity table or a table of item links; ``name`` is its column with the
+    identifier of the definition, such as ``subject_identifier``.
     """
     column, owner = table.c[name], table
     rows = select(column)

@@ -176,7 +176,7 @@ async def fetch_revision(connection: Connection, identifier: str) -> Revision | 
 
 
 async def compact_revisions(database: Database, document: str) -> None:
-    """Merge the rows of the counters of a document's revision, so that reading it stays quick.
+    """Merge the counter rows of a document's revision, so that reading it stays fast.
 
     One row for each counter remains. Returns without an error if the database is unavailable,
     because a later reader will merge the rows. Does nothing on a standby.
@@ -210,7 +210,8 @@ def _build_history_subquery() -> ColumnElement[str]:
 def _compile_revision_counters_query() -> CompiledStatement:
     """Compile the query for revision counters, as rows (history, scope, version, changed_at).
 
-    The counter of a ``scope`` is the sum of ``version`` over its rows.
+    The SQL parameter ``scopes`` selects them: document identifiers, or the two shared scopes. A
+    counter is the sum of ``version`` over the rows of its scope.
     """
     compacted, increments = tables.revisions.c, tables.revision_marks.c
     scopes = func.any(bindparam("scopes", type_=ARRAY(Text)))

@@ -149,8 +149,8 @@ def _build_child_counts(page: CTE) -> FromClause:
 def _build_link_subquery(condition: ColumnElement[bool]) -> FromClause:
     """Build a subquery for the associations that meet a condition, found by an index.
 
-    OFFSET 0 keeps the conditions of the outer query out of it. With them, Postgres would read all
-    rows of the document for each item as long as a new framework has not been analyzed.
+    OFFSET 0 keeps Postgres from moving conditions of the outer query into the subquery. It would
+    then read all rows of the document for each item until a new framework has been analyzed.
     """
     links = tables.associations
     query = select(*(links.c[name] for name in LINK_COLUMNS)).where(condition)
@@ -179,7 +179,7 @@ def _build_own_item_condition(
 
 
 def _build_page_condition(rows: FromClause) -> ColumnElement[bool]:
-    """Build the SQL condition that a row is on the page or its item must be included anyway.
+    """Build the SQL condition that a row is on the page or its item is always to be included.
 
     The SQL parameters are ``offset``, ``limit`` (the position of the last row on the page) and
     ``always_include`` (identifiers of items).
@@ -283,11 +283,11 @@ def _compile_page_with_child_counts(page: CTE, *order: ColumnElement[Any]) -> Co
 
 
 def _build_non_roots_query(own_items: CTE) -> Select[Any]:
-    """Build the query for the identifiers of the items that have a parent among ``own_items``.
+    """Build the query for the identifiers of the items whose parent is in the CTE ``own_items``.
 
     It groups items and links by the parent. A join would read all items for each link if Postgres
-    took the CTE for small, as it does before a new framework has been analyzed. Looking up each
-    parent takes 1.6 times as long.
+    underestimated the size of the CTE, as it does before a new framework has been analyzed. Looking
+    up each parent takes 1.6 times as long.
     """
     link = tables.associations
     nodes = union_all(

@@ -45,10 +45,10 @@ def build_live_condition(table: FromClause) -> ColumnElement[bool]:
 
 
 def build_visible_condition(table: Table) -> ColumnElement[bool]:
-    """Build the SQL condition that readers may see a row of an entity table.
+    """Build the SQL condition that a row of an entity table appears in responses.
 
-    An entity is hidden while it is soft-deleted, an association while its document, origin or
-    destination is.
+    A soft-deleted entity does not. An association does not either if its document, origin or
+    destination is soft-deleted.
     """
     if table is not tables.associations:
         return build_live_condition(table)
@@ -62,7 +62,11 @@ def build_visible_condition(table: Table) -> ColumnElement[bool]:
 
 
 def _build_deleted_node_condition(node: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Build the SQL condition that an identifier belongs only to deleted items or documents."""
+    """Build the SQL condition that an item or document is soft-deleted.
+
+    ``node`` is the SQL for its identifier. The condition is false if a live item or document has
+    this identifier as well.
+    """
     rows = [
         (table.c.identifier == node, build_live_condition(table))
         for table in (tables.items, tables.documents)
@@ -104,9 +108,9 @@ def _build_json_list(table: Table, value: ColumnElement[Any] | None = None) -> C
 def _build_body_with_list(
     body: ColumnElement[Any], name: str, parts: ColumnElement[Any]
 ) -> ColumnElement[Any]:
-    """Build the SQL that adds a list to a JSON body, as the field ``name``.
+    """Build the SQL for a JSON body with an added field ``name``, whose value is a list.
 
-    If the SQL ``parts`` of the list is NULL, the body is not changed.
+    ``parts`` is the SQL for the JSON array. If it is NULL, the body is not changed.
     """
     without_brace = func.left(body.cast(Text), literal_column("-1"))
     opened = without_brace.op("||")(literal_column(f"',\"{name}\":'"))
@@ -178,7 +182,10 @@ def compile_item_association_ids_query() -> CompiledStatement:
 
 @cache
 def compile_associations_by_id_query() -> CompiledStatement:
-    """Compile the query for the bodies of the visible associations with given identifiers."""
+    """Compile the query for the bodies of visible associations, in package order.
+
+    The SQL parameter ``identifiers`` lists the associations.
+    """
     table = tables.associations
     return CompiledStatement(
         select(table.c.body)

@@ -36,13 +36,19 @@ ORDINAL_START = 1_000_000_000_000
 
 
 def build_column(
-    name: str, type_: Any, comment: str, *items: SchemaItem, nullable: bool = False, **options: Any
+    name: str,
+    type_: Any,
+    comment: str,
+    *schema_items: SchemaItem,
+    nullable: bool = False,
+    **options: Any,
 ) -> Column[Any]:
     """Build a column with a comment, which is NOT NULL by default.
 
-    ``items`` and ``options`` are further arguments of ``sqlalchemy.Column``.
+    ``schema_items``, such as a foreign key, and ``options`` are further arguments of
+    ``sqlalchemy.Column``.
     """
-    return Column(name, type_, *items, nullable=nullable, comment=comment, **options)
+    return Column(name, type_, *schema_items, nullable=nullable, comment=comment, **options)
 
 
 def build_timestamp_column(name: str, comment: str) -> Column[Any]:
@@ -80,9 +86,10 @@ def build_generated_column(
 
 
 def build_body_columns() -> tuple[Column[Any], ...]:
-    """Build the columns for a JSON body, its identifier and its position in the package.
+    """Build the columns ``identifier``, ``ordinal`` and ``body`` of an entity table.
 
-    The position (``ordinal``) keeps the order of the package in exports.
+    ``body`` is the entity's JSON. ``ordinal`` is its position in the package, which keeps the order
+    of the package in exports.
     """
     return (
         build_generated_column("identifier", "identifier", nullable=False, primary_key=True),

@@ -47,15 +47,19 @@ _REPEATED_FIELDS: tuple[Path, ...] = (
 )
 
 
-class _KeySpace(NamedTuple):
-    """The filter keys of one field: its number in the high bits, a hash of the value in the low."""
+class _KeyLayout(NamedTuple):
+    """The layout of a field's filter keys, which are integers.
+
+    ``number`` identifies the field, in the high bits of a key. The lowest ``hash_bits`` bits are a
+    hash of the field's value.
+    """
 
     number: int
     hash_bits: int
 
 
-KEYED_FIELDS: dict[Path, _KeySpace] = {
-    path: _KeySpace(number, UNIQUE_HASH_BITS if path in _UNIQUE_FIELDS else HASH_BITS)
+KEYED_FIELDS: dict[Path, _KeyLayout] = {
+    path: _KeyLayout(number, UNIQUE_HASH_BITS if path in _UNIQUE_FIELDS else HASH_BITS)
     for number, path in enumerate((*_UNIQUE_FIELDS, *_REPEATED_FIELDS))
 }
 """The fields of an item that have a filter key, by path.
@@ -66,20 +70,20 @@ The other scalar fields have B-trees, which serve ranges too: code, timestamp an
 def build_key_condition(
     body: ColumnElement[Any], path: Path, value: ColumnElement[Any]
 ) -> ColumnElement[bool]:
-    """Build the SQL condition that an item has the filter key of a value, which an index serves.
+    """Build the SQL condition that an item has the same filter key as a value would have.
 
-    ``path`` is the field, and ``value`` the SQL for its value in lower case. Items with other
-    values may have the same key.
+    An index serves it. ``path`` is the field, and ``value`` the SQL for its value in lower case.
+    Items with other values may have the same key.
     """
     keys = func.item_filter_keys(body)
     return keys.op("@>", is_comparison=True)(array([_build_filter_key(path, value)]))
 
 
 def _build_filter_key(path: Path, value: ColumnElement[Any]) -> ColumnElement[int]:
-    space = KEYED_FIELDS[path]
-    hashed = func.hashtextextended(value, literal_column(str(space.number)))
-    mask: ColumnElement[int] = literal_column(str(2**space.hash_bits - 1))
-    first: ColumnElement[int] = literal_column(str(space.number << HASH_BITS))
+    layout = KEYED_FIELDS[path]
+    hashed = func.hashtextextended(value, literal_column(str(layout.number)))
+    mask: ColumnElement[int] = literal_column(str(2**layout.hash_bits - 1))
+    first: ColumnElement[int] = literal_column(str(layout.number << HASH_BITS))
     return cast(hashed.op("&")(mask), Integer) + first
 
 

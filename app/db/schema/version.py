@@ -19,7 +19,10 @@ REVISION_LINE = re.compile(r'^(down_)?revision = "(\w+)"$', re.MULTILINE)
 
 @cache
 def _read_revisions_and_parents() -> tuple[set[str], set[str]]:
-    """Return the revisions of all migrations, and those that other migrations follow (parents)."""
+    """Return the revisions of all migrations and the down-revisions, as two sets.
+
+    A migration's down-revision is its parent, the revision that it upgrades.
+    """
     texts = (file.read_text() for file in MIGRATIONS_DIR.glob("*.py"))
     matches = [match for text in texts for match in REVISION_LINE.findall(text)]
     return {name for down, name in matches if not down}, {name for down, name in matches if down}

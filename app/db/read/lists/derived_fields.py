@@ -35,9 +35,9 @@ BASE_URL = "base_url"
 
 
 class ResourceView(NamedTuple):
-    """A resource type, such as CFItem, and the values that an API profile adds in responses.
+    """A resource type, such as CFItem, and the values that an API profile adds in its responses.
 
-    Values that all profiles add are not included.
+    Holds only the values that differ between profiles.
     """
 
     resource: ResourceType
@@ -70,10 +70,10 @@ def build_text_expression(view: ResourceView, path: Path) -> ColumnElement[str]:
 
 
 def get_server_url_collection(view: ResourceView, path: Path) -> str | None:
-    """Return the collection, such as ``CFItems``, in the server URL that replaces a ``uri``.
+    """Return the collection of the server URL that a profile shows for a ``uri``, or None.
 
-    Some API profiles show an entity's URL on this server instead of its stored ``uri``. Returns
-    None if the profile does not, or if the field at ``path`` is not a ``uri``.
+    For example, ``CFItems`` if responses show ``BASE/CFItems/ID`` instead of the stored ``uri``.
+    Returns None if the profile shows the stored value or the field at ``path`` is not a ``uri``.
     """
     if not view.rewrites_uris or path[-1] != "uri":
         return None
@@ -81,7 +81,10 @@ def get_server_url_collection(view: ResourceView, path: Path) -> str | None:
 
 
 def _build_default_expression(view: ResourceView, path: Path) -> ColumnElement[str] | None:
-    """Build the SQL for the default value that responses show for an absent field, or None."""
+    """Build the SQL for the value that responses show for an absent field.
+
+    Returns None if the field has no default.
+    """
     resource, body, name = view.resource, view.table.c.body, path[0]
     if resource is DOCUMENTS and name == "CFPackageURI":
         identifier = view.table.c.identifier
@@ -106,7 +109,8 @@ def build_entity_url_expression(
 ) -> ColumnElement[str]:
     """Build the SQL expression for an entity's URL on this server, such as BASE/CFItems/ID.
 
-    ``collection`` is its middle part, such as CFItems; the base URL is a parameter of the query.
+    ``collection`` is its middle part, such as CFItems. ``identifier`` is the SQL for the
+    identifier. The base URL is the SQL parameter ``base_url``.
     """
     prefix = bindparam(BASE_URL, type_=Text).op("||")(literal_column(f"'/{collection}/'"))
     return prefix.op("||", return_type=Text())(_build_percent_encoding_expression(identifier))
@@ -125,7 +129,11 @@ def parse_entity_url(url: str, base_url: str, collection: str) -> str:
 
 
 def _build_percent_encoding_expression(text: ColumnElement[str]) -> ColumnElement[Any]:
-    """Build the SQL that encodes ``text`` in the same way as ``urllib.parse.quote(…, safe="")``."""
+    """Build the SQL that percent-encodes a string.
+
+    The result equals that of ``urllib.parse.quote(…, safe="")``. ``text`` is the SQL for the
+    string.
+    """
     character = column("character", Text)
     characters = (
         func.regexp_split_to_table(text, literal_column("''"))

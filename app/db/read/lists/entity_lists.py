@@ -168,7 +168,10 @@ def _compile_list_statement(shape: ListQueryShape) -> CompiledStatement:
 
 
 def _select_matches(shape: ListQueryShape) -> Select[Any]:
-    """Build the query for the identifiers and sort keys of all listed entities, not yet sorted."""
+    """Build the query for the identifiers and sort keys of all entities of a list, unsorted.
+
+    ``shape`` has the filter, search and sort field that determine the query.
+    """
     table = shape.view.table
     columns: dict[str, ColumnElement[Any]] = {"identifier": table.c.identifier}
     if shape.sort:

@@ -90,28 +90,28 @@ PREFIX_COLUMNS: dict[tuple[Table, tuple[str, ...]], Expression] = {
 def parameterize_filter(
     view: ResourceView, node: Node, values: Values, *, use_keys: bool = False
 ) -> Node:
-    """Return a filter with parameter names for its values, and add the values to ``values``.
+    """Replace the values in a parsed filter with parameter names, and add them to ``values``.
 
     Filters that differ only in values thus share one compiled SQL statement. ``view`` is the
-    filtered resource type in the client's API profile; ``node`` is the root of the parsed filter.
-    With ``use_keys``, conditions are added that the index of filter keys can serve.
+    filtered resource type in the client's API profile; ``node`` is the root of the filter. With
+    ``use_keys``, conditions are added for which Postgres can use the index of filter keys.
     """
     if not isinstance(node, Comparison):
         parts = (parameterize_filter(view, part, values, use_keys=use_keys) for part in node.parts)
         return type(node)(tuple(parts))
     comparison = _parameterize_comparison(view, node, values)
-    keys = _parameterize_keys(view, node, values) if use_keys else ()
+    keys = _build_key_comparisons(view, node, values) if use_keys else ()
     return And((Or(keys), comparison)) if keys else comparison
 
 
-def _parameterize_keys(
+def _build_key_comparisons(
     view: ResourceView, node: Comparison, values: Values
 ) -> tuple[Comparison, ...]:
-    """Return comparisons that find the candidates for a comparison of a filter by an index.
+    """Return comparisons with which the index of filter keys finds candidates for a filter.
 
-    ``node`` is the comparison, and ``values`` receives the SQL parameters. An entity that matches
-    ``node`` meets one of the returned ``HAS_KEY`` comparisons, but others may meet them, too.
-    Returns an empty tuple if the index of filter keys cannot serve the comparison.
+    ``node`` is one comparison of the filter. An entity that matches it meets one of the returned
+    ``HAS_KEY`` comparisons, but others may as well. Their SQL parameters are added to ``values``.
+    Returns () if the index cannot serve ``node``.
     """
     path, members = node.field.path, node.value if isinstance(node.value, tuple) else (node.value,)
     is_equality = node.operator in {"=", "@"}
@@ -168,19 +168,20 @@ def _to_parameter(field: QueryableField, value: Any) -> Any:
 
 
 def _split_array_value(value: str) -> tuple[list[str], list[str]]:
-    """Return the two possible interpretations of a filter's value as an array.
+    """Return the two possible interpretations of a filter's value as a list of members.
 
-    ``"a,b"`` may mean the two members ``a`` and ``b``, or the single member ``a,b``.
+    ``"a,b"`` may be the members ``["a", "b"]`` or the single member ``["a,b"]``.
     """
     members = [member.strip() for member in value.split(",")] if value else []
     return members, [value] if len(members) > 1 else members
 
 
 def _encode_json_fragment(value: str, *, is_part: bool) -> str:
-    """Return a string that the JSON of every array contains that matches a filter's value.
+    """Return the beginning of a filter's value as it is written in the JSON of matching arrays.
 
-    It is the first member, in JSON but without quotes: ``a, b`` becomes ``a``. With ``is_part``,
-    the value is part of a single member.
+    Every array that matches the filter contains this string, so it serves as a cheap test. For the
+    value ``"a, b"``, it is ``a``: the first member in JSON, without quotes. With ``is_part``, the
+    value is a substring of one member and is used whole.
     """
     first = value if is_part else value.split(",", maxsplit=1)[0].strip()
     return json.dumps(first, ensure_ascii=False)[1:-1]
@@ -265,7 +266,10 @@ def _build_comparison_condition(view: ResourceView, comparison: Comparison) -> C
 def _build_range_condition(
     view: ResourceView, comparison: Comparison, value: Expression, operand: Expression
 ) -> ColumnElement[bool]:
-    """Build the SQL condition that a field is in the range of a ``>``, ``>=``, ``<`` or ``<=``."""
+    """Build the SQL condition for a filter with ``>``, ``>=``, ``<`` or ``<=``.
+
+    ``value`` is the SQL for the field's value, ``operand`` that of the value in the filter.
+    """
     field, operator = comparison.field, comparison.operator
     if field.type not in {FieldType.DATE, FieldType.DATETIME, FieldType.NUMBER}:
         value = value.collate(SORT_COLLATION)
@@ -279,9 +283,9 @@ def _build_range_condition(
 
 
 def _build_date_prefilter(view: ResourceView, field: QueryableField) -> ColumnElement[bool]:
-    """Build the SQL condition that allows Postgres to use the partial index of a date field.
+    """Build the SQL condition of the partial index of a date field, so that Postgres can use it.
 
-    It is true if the field has no such index.
+    The condition is the constant true if the field has no such index.
     """
     if view.table is items and field.name in DATE_INDEXES:
         return literal_column(build_field_name_test(field.name), Boolean)
@@ -293,7 +297,7 @@ def _build_uri_prefilter(view: ResourceView, comparison: Comparison) -> ColumnEl
 
     If responses show URLs of this server as ``uri``, the condition compares the identifier at the
     end of the URL with the stored identifier. The caller must also compare the whole ``uri``,
-    because other URLs may match. For other fields, the condition is true.
+    because other URLs may match. For other fields, it is the SQL constant true.
     """
     path, name = comparison.field.path, f"{comparison.value}identifier"
     if get_server_url_collection(view, path) is None:
@@ -352,7 +356,8 @@ def _build_unnest(name: str, member_type: TypeEngine[Any]) -> FromClause:
 def _build_array_condition(view: ResourceView, comparison: Comparison) -> ColumnElement[bool]:
     """Build the SQL condition for a filter on an array field.
 
-    ``=`` compares all members in any order. ``~`` and ``@`` require one matching member.
+    ``=`` requires the same members in any order. ``~`` requires a member that contains the value;
+    ``@`` requires a member that equals one of the values.
     """
     field, operator, name = comparison.field, comparison.operator, str(comparison.value)
     elements = func.json_array_elements(build_json_extract(view.table.c.body, field.path[0]))
@@ -378,10 +383,11 @@ def _build_array_condition(view: ResourceView, comparison: Comparison) -> Column
 
 
 def _build_prefilter(view: ResourceView, field: QueryableField, name: str) -> ColumnElement[bool]:
-    """Build a cheap condition that excludes most arrays without the value of parameter ``name``.
+    """Build a cheap condition that excludes most arrays that cannot match a filter.
 
-    Postgres evaluates it before the exact condition, because it has no subquery. It cuts the time
-    of a filter by educationLevel='05' among a million items to a third.
+    ``name`` is the parameter of the filter's value. Postgres evaluates this condition before the
+    exact one, because it has no subquery. It cuts the time of a filter by educationLevel='05' among
+    a million items to a third.
     """
     if get_server_url_collection(view, field.path) is not None:
         return true()
@@ -392,10 +398,10 @@ def _build_prefilter(view: ResourceView, field: QueryableField, name: str) -> Co
 
 
 def _build_member_text(view: ResourceView, field: QueryableField, member: Expression) -> Expression:
-    """Build the SQL for the text with which a filter compares a member of an array.
+    """Build the SQL for the text of one array member, as a filter compares it.
 
-    Of a member that is an object, such as a link, it is the text of the field that the filter
-    names, for example ``subjectURI.title``.
+    A member is a string or an object, such as a link. For an object, the text is that of the field
+    that the filter names, for example ``title`` in ``subjectURI.title``.
     """
     if len(field.path) == 1:
         return member.op("#>>")(literal_column("'{}'"))

@@ -61,7 +61,7 @@ LAST_CHARACTER: ColumnElement[str] = literal_column("chr(1114111)")
 
 
 class SearchQuery(NamedTuple):
-    """A parsed search: an item matches if its code or its text does."""
+    """A parsed search: matches codes that begin with ``code``, and words that match ``text``."""
 
     code: str
     """The whole search, as the beginning of a code."""
@@ -70,7 +70,7 @@ class SearchQuery(NamedTuple):
 
 
 def parse_search_query(search: str) -> SearchQuery:
-    """Return the ``SearchQuery`` for what a user typed. Without any word, it matches nothing."""
+    """Parse the search string of a request. An empty string matches nothing."""
     search = " ".join(search.replace("\x00", " ").split())[:MAX_SEARCH_CHARS]
     words = search.split()
     operands = [
@@ -81,10 +81,11 @@ def parse_search_query(search: str) -> SearchQuery:
 
 
 def _build_tsquery_operand(word: str, *, is_last: bool) -> str:
-    """Return the tsquery that matches a word of a search, either whole or as parts in sequence.
+    """Return the tsquery for one word of a search, or "" for a word without letters or digits.
 
-    Codes are indexed in parts, but a number with a dot in a statement is indexed as one word. If
-    ``is_last``, the word also matches as a prefix.
+    Codes are indexed in parts, but a number with a dot in a statement is indexed as one word, so
+    ``3.OA`` matches as a whole and as the parts ``3`` and ``OA`` in sequence. It also matches as a
+    prefix if it is long enough (``MIN_PREFIX_CHARS``) or ``is_last`` in the search.
     """
     parts = [part for part in SEPARATORS.split(word) if any(map(str.isalnum, part))]
     if not parts:
@@ -145,18 +146,21 @@ async def choose_search_statement(
 ) -> CompiledStatement:
     """Return the faster of two statements for a search, which return the same items.
 
-    For words that Postgres expects in many items, it is the one that looks at the start of the
-    table first. ``document`` is the document to search, or None for all of them.
+    For words that Postgres expects in many items, it is the statement that reads the first pages of
+    the table before the index. ``document`` is the document to search, or None for all of them.
     """
     if document is not None:
         return _compile_search(in_document=True)
-    estimate = await database.estimate(_compile_start_matches(), **query._asdict())
+    estimate = await database.estimate(_compile_start_estimate_query(), **query._asdict())
     return _compile_search(start_pages=START_PAGES if estimate.rows >= MAX_CANDIDATES else None)
 
 
 @cache
-def _compile_start_matches() -> CompiledStatement:
-    """Compile the query whose estimate tells whether the start of the table has enough matches."""
+def _compile_start_estimate_query() -> CompiledStatement:
+    """Compile the query whose estimated row count decides where a search starts.
+
+    It selects the items with the words in the first ``START_PAGES`` pages of the table.
+    """
     is_at_start = _build_start_condition(START_PAGES)
     return CompiledStatement(_build_candidates_query(and_(is_at_start, HAS_WORDS)))
 
@@ -220,13 +224,13 @@ def _build_candidates(*, in_document: bool, start_pages: int | None) -> Subquery
     if start_pages is not None:
         is_at_start = _build_start_condition(start_pages)
         from_start = _build_candidates_query(and_(has_words, is_at_start))
-        parts.append(from_start.limit(_build_remaining(by_code)).cte("from_start"))
+        parts.append(from_start.limit(_build_missing_count(by_code)).cte("from_start"))
         has_words = and_(has_words, not_(is_at_start))
     # A union instead of an OR, so that each part stops after enough candidates. Unsorted, because
     # sorting would read every match before the limit applies.
     return union(
         *(select(part) for part in parts),
-        _build_candidates_query(has_words).limit(_build_remaining(*parts)),
+        _build_candidates_query(has_words).limit(_build_missing_count(*parts)),
     ).subquery("candidates")
 
 
@@ -239,8 +243,11 @@ def _build_candidates_query(condition: ColumnElement[bool]) -> Select[Any]:
     ).where(condition, items.c.deleted_at.is_(None))
 
 
-def _build_remaining(*parts: CTE) -> ColumnElement[int]:
-    """Build the SQL for how many candidates are missing besides those in ``parts``."""
+def _build_missing_count(*parts: CTE) -> ColumnElement[int]:
+    """Build the SQL for how many more items a search has to find to rank ``MAX_CANDIDATES``.
+
+    ``parts`` are the CTEs of the items found so far.
+    """
     remaining: ColumnElement[int] = literal_column(str(MAX_CANDIDATES))
     for part in parts:
         remaining -= select(func.count()).select_from(part).scalar_subquery()
