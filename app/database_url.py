@@ -140,7 +140,10 @@ class DatabaseUrl:
 
     @property
     def is_pooled(self) -> bool | None:
-        """True if the URL leads to a transaction pooler, False if not, None if it does not say."""
+        """True if the URL declares a transaction pooler, False if it denies one, else None.
+
+        The parameter ``pgbouncer`` says so: ``true``, ``prepared`` or ``false``.
+        """
         value = self.parameters.get("pgbouncer")
         return None if value is None else value != "false"
 
@@ -404,6 +407,9 @@ def _find_parameter_problem(name: str, value: str) -> str | None:
 
 
 def find_nearest_parameter(name: str) -> str:
-    """Return the known parameter with the most similar name, or "" if none is similar."""
+    """Return the supported URL parameter spelt most like ``name``, or "" if none is close.
+
+    Error messages suggest it: "did you mean 'sslmode'?"
+    """
     near = difflib.get_close_matches(name.lower(), KNOWN_PARAMETERS - {PORT_FILE}, 1, 0.75)
     return near[0] if near else ""

@@ -108,7 +108,10 @@ class Conflict(CaseServerError, status=409, code="conflict"):
 
 
 class Gone(CaseServerError, status=410, code="invalid"):
-    """Raised (410) if a cursor of the change feed is no longer valid; says how to start again."""
+    """Raised (410) if a cursor of the change feed is no longer valid.
+
+    The message tells the client how to start again.
+    """
 
 
 class MisdirectedRequest(CaseServerError, status=421, code="forbidden"):

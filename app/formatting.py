@@ -29,7 +29,7 @@ def truncate(text: str, max_chars: int) -> str:
 
 
 def format_connection_error(error: Exception) -> str:
-    """Return the message of a network error without its number: "Connection refused"."""
+    """Return the message of a network error without its errno, such as "Connection refused"."""
     return re.sub(r"^\[Errno -?\d+\] ", "", str(error)) or type(error).__name__
 
 

@@ -46,7 +46,8 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Format a log record as JSON with ``time``, ``level``, ``logger`` and ``message``.
 
-        The record of an HTTP request has its ``REQUEST_FIELDS`` instead of ``message``.
+        Instead of ``message``, an HTTP request has ``method``, ``path``, ``status`` and the other
+        ``REQUEST_FIELDS``. An upload also has ``CHANGE_FIELDS``.
         """
         fields: dict[str, Any] = {
             "time": format_timestamp(datetime.fromtimestamp(record.created, UTC)),

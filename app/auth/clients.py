@@ -110,11 +110,11 @@ class ClientAuthenticator:
         return AuthenticatedClient(client_id, scopes)
 
     async def _find_scopes_and_hashes(self, client_id: str) -> tuple[frozenset[Scope], list[str]]:
-        """Return the scopes of a client, and the hashes against which to check its secret.
+        """Return the scopes of a client, and the hashes that its secret may match, in order of use.
 
-        For an unknown client, returns a hash that no secret matches. Verification then takes as
-        long as for a known client, which hides whether the client exists. For the client of the
-        settings, the same hash follows the fast one, so that only a wrong secret takes long.
+        An unknown client has one hash, which no secret matches: checking it takes as long as for a
+        known client and so hides that the client does not exist. The configured client has its fast
+        hash and then this slow one, so that only a wrong secret takes long.
         """
         if client_id == self._configured_id:
             return frozenset(Scope), [self._configured_hash, self._unmatchable_hash]

@@ -25,8 +25,8 @@ def generate_secret() -> str:
 def hash_secret(secret: str, cost: int = COST) -> str:
     """Hash a client secret with scrypt, so that the secret itself need not be stored.
 
-    Returns ``scrypt$cost$block$parallel$salt$digest``. With the default cost, it takes about 50 ms,
-    to slow down guessing.
+    Returns ``scrypt$cost$block$parallel$salt$digest``. ``cost`` is scrypt's N, a power of two. With
+    the default, hashing takes about 50 ms, to slow down guessing.
     """
     salt = secrets.token_bytes(SALT_BYTES)
     return _format(cost, salt, _scrypt(secret, salt, cost, BLOCK_SIZE, PARALLELISM))

@@ -108,9 +108,11 @@ class TrustedIssuer:
         return uri if isinstance(uri, str) else f"{self.url}/.well-known/jwks.json"
 
     async def _fetch_member(self, url: str, name: str) -> tuple[int, Any]:
-        """Fetch a JSON object and return the HTTP status and the member ``name`` of the object.
+        """Fetch a JSON object and return the HTTP status and the object's member ``name``.
 
-        The member is None if it is missing or if the status is not 200.
+        The member is None if it is missing, if the status is not 200, or if the response is not a
+        JSON object. Raises ``ValueError`` for an insecure URL, ``httpx.HTTPError`` if the request
+        fails.
         """
         if not is_https_or_loopback(url):
             raise ValueError(f"{url!r} must be an https URL")

@@ -64,9 +64,8 @@ FindScopes = Callable[[str], Awaitable[frozenset[Scope] | None]]
 class TokenVerifier:
     """Verifies access tokens of this server and of other trusted issuers.
 
-    Callers of verified tokens are cached. ``find_scopes`` returns the current scopes of a client of
-    this server; with it, a token does not grant scopes that its client lost after the token was
-    issued.
+    Callers of verified tokens are cached. ``find_scopes`` looks up the current scopes of a client
+    of this server; such a client's token grants only the scopes that the client still has.
     """
 
     def __init__(

@@ -207,7 +207,7 @@ class CFRubricCriterion(Entity):
 
 
 class CFRubric(Entity):
-    """A rubric, which describes with criteria and levels how to rate achievement."""
+    """A rubric: criteria and levels of achievement by which performance is rated."""
 
     title: Omittable[Text] = None
     description: Omittable[Text] = None
@@ -221,7 +221,7 @@ OptionalList = Annotated[list[Member], NullAsDefault(list)]
 
 
 class CFDefinition(CaseModel):
-    """The concepts, subjects, licenses, item types and groupings to which a package refers."""
+    """The definitions of a package: concepts, subjects, licenses, item types and groupings."""
 
     CFConcepts: OptionalList[CFConcept] = Field(default_factory=list)
     CFSubjects: OptionalList[CFSubject] = Field(default_factory=list)

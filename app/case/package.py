@@ -59,9 +59,9 @@ class EntityRow(NamedTuple):
 
 @dataclass
 class DerivedValues:
-    """Values that the reader of a file derived because the file lacks them, such as identifiers.
+    """Values that were derived because the imported file lacks them, such as identifiers.
 
-    If the database already has a value in place of a derived one, an import keeps it.
+    The import stores a derived value only if the database does not have a value in its place.
     """
 
     items: list[str] = field(default_factory=list)
@@ -95,7 +95,7 @@ class PreparedPackage:
     """The row or line of each item and association by identifier, unless the file is one value."""
 
     def count_entities(self, class_name: str) -> int:
-        """Return the number of entities of a class, for example ``"CFItem"``."""
+        """Return how many entities of a class, such as ``"CFItem"``, the package contains."""
         return Counter(row.kind for row in self.rows)[class_name]
 
 
@@ -140,11 +140,11 @@ def parse_package(
     allow_dense: bool = False,
     schema: type[IdentifiedCFPackage] = IdentifiedCFPackage,
 ) -> PreparedPackage:
-    """Parse and validate an uploaded CFPackage in JSON, and return the rows to store.
+    """Parse and validate an uploaded CFPackage in JSON, and return it with the rows to store.
 
-    The package may be wrapped: ``{"CFPackage": {…}}``. Raises ``BadRequest`` if it is not JSON,
-    ``UnprocessableContent`` listing all validation errors, and ``ContentTooLarge`` if it contains
-    more values than its size allows (see ``DensityLimit``), unless ``allow_dense``.
+    The package may be wrapped: ``{"CFPackage": {…}}``. Raises ``BadRequest`` if the body is not
+    JSON, and ``UnprocessableContent`` listing all validation errors. Without ``allow_dense``, also
+    raises ``ContentTooLarge`` for too many values in few bytes (see ``DensityLimit``).
     """
     package = parse_json_body(schema, raw, ("CFPackage", "package"), allow_dense=allow_dense).entity
     rows = iter_package_rows(
@@ -154,7 +154,10 @@ def parse_package(
 
 
 def prepare_package(package: CFPackage, rows: Iterable[EntityRow]) -> PreparedPackage:
-    """Create a ``PreparedPackage`` from a validated CFPackage and the rows of its entities."""
+    """Combine a validated CFPackage and the rows of its entities into a ``PreparedPackage``.
+
+    Adds the identifiers of the document and the package, and the package's ``extensions`` as JSON.
+    """
     document = package.CFDocument
     link = document.CFPackageURI
     return PreparedPackage(
@@ -172,11 +175,11 @@ def iter_package_rows(
     get_members: Callable[[EntityListSpec], Iterable[Entity]],
     problems: ProblemCollector,
 ) -> Iterator[EntityRow]:
-    """Yield the rows of a package: its document, then the members of its ``LISTS``.
+    """Yield the rows to store for a package: its document, then the members of each list.
 
-    ``get_members`` returns the members of a list, and may add the errors of invalid ones to
-    ``problems``. Adds a missing CFDocumentURI to items and associations. After the last row, raises
-    ``UnprocessableContent`` if there are ``problems`` or duplicates.
+    For each ``EntityListSpec`` in ``LISTS``, ``get_members`` returns the valid members of the list
+    and adds errors of the others to ``problems``. Items and associations without a CFDocumentURI
+    get one. After the last row, raises ``UnprocessableContent`` if there are errors or duplicates.
     """
     document = package.CFDocument
     yield make_entity_row("CFDocument", document, is_home_derived=document.CFPackageURI is None)
@@ -205,7 +208,7 @@ def iter_package_rows(
     if problems:
         raise problems.to_exception("CFPackage")
     duplicates = ProblemCollector()
-    namespaces += _iter_rubric_identifier_namespaces(rubrics)
+    namespaces += _iter_rubric_namespaces(rubrics)
     for problem in (*check_package_identifier(package), *_find_duplicates(namespaces, keys)):
         duplicates.add_problem(**problem)
     if duplicates:
@@ -213,7 +216,7 @@ def iter_package_rows(
 
 
 def make_document_link(document: CFPckgDocument) -> LinkURI:
-    """Create the CFDocumentURI of the items and associations in a package that lack one."""
+    """Create the link to a document that is set on items and associations without CFDocumentURI."""
     return LinkURI(title=document.title, identifier=document.identifier, uri=document.uri)
 
 
@@ -257,10 +260,11 @@ def _get_child_and_keyword_fields(model: type[Entity]) -> tuple[str, ...]:
 
 
 def make_item_row(item: CFPckgItem, document_link: LinkURI | None = None) -> EntityRow:
-    """Create the database row of an item; all its links to concepts are in ``keywords``.
+    """Create the database row of an item.
 
-    An item without a link to its document gets ``document_link``. The type "unknown" is dropped,
-    because some profiles return it for an item without a type.
+    An item without a CFDocumentURI gets ``document_link``. The item type "unknown" is dropped,
+    because some profiles return it for items without a type. ``keywords`` of the row contains all
+    links to concepts, because the item's JSON body contains only the last one.
     """
     if item.CFItemType == UNKNOWN_ITEM_TYPE and item.CFItemTypeURI is None:
         item.CFItemType = None
@@ -282,9 +286,10 @@ def _to_json(value: object) -> str | None:
 
 
 def check_package_identifier(package: IdentifiedCFPackage) -> Iterator[Problem]:
-    """Yield an error if a package's ``identifier`` is not its CFPackageURI's or document's.
+    """Yield an error if ``identifier`` names neither the package nor its document.
 
-    An uploaded package may have either, because responses of this server contain one of them.
+    The identifier of the package is that of its CFPackageURI. The document's is accepted as well,
+    because some responses of this server contain it.
     """
     document = package.CFDocument
     expected = document.CFPackageURI.identifier if document.CFPackageURI else document.identifier
@@ -305,10 +310,10 @@ def _get_association_key(association: CFAssociation) -> AssociationKey:
 def _find_duplicates(
     namespaces: Sequence[IdentifierNamespace], keys: Sequence[tuple[str, AssociationKey]]
 ) -> Iterator[Problem]:
-    """Yield an error for each identifier and each association that a package repeats.
+    """Yield an error for each identifier and each association that occurs twice in a package.
 
-    In each of ``namespaces``, all identifiers must differ. ``keys`` are pairs of an association's
-    identifier and its (origin, destination, type), in package order.
+    Identifiers must differ within each of ``namespaces``, for example among all criteria. ``keys``
+    contains (identifier, (origin, destination, type)) of each association, in package order.
     """
     # Sets first, because most packages have no duplicates, and sets show that fastest.
     for namespace in namespaces:
@@ -330,13 +335,14 @@ def _get_criterion_and_level_identifiers(rubric: CFRubric) -> CriterionIdentifie
     ]
 
 
-def _iter_rubric_identifier_namespaces(
+def _iter_rubric_namespaces(
     rubrics: Sequence[CriterionIdentifiers],
 ) -> Iterator[IdentifierNamespace]:
-    """Yield the identifiers of all criteria in a package, then those of all levels.
+    """Yield two namespaces: the criteria of all rubrics, and the levels of all criteria.
 
-    ``rubrics`` contains the result of ``_get_criterion_and_level_identifiers`` for each rubric.
-    Both results are like ``[("CFRubrics[0].CFRubricCriteria", ["id-1", "id-2"]), …]``.
+    A namespace is like ``[("CFRubrics[0].CFRubricCriteria", ["id-1", "id-2"]), …]``: lists with
+    their identifiers, all of which must differ. ``rubrics`` contains the criteria of each rubric,
+    such as ``[("criterion-1", ["level-1", "level-2"]), …]``.
     """
     criteria = [
         (f"CFRubrics[{index}].CFRubricCriteria", rubric) for index, rubric in enumerate(rubrics)

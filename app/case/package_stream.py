@@ -44,11 +44,11 @@ def parse_large_package(
     allow_dense: bool = False,
     schema: type[IdentifiedCFPackage] = IdentifiedCFPackage,
 ) -> PreparedPackage:
-    """Parse a large package as ``parse_package`` does, but entity by entity, to save memory.
+    """Parse and validate a large CFPackage entity by entity, which takes less memory.
 
-    Validation stops after ``max_problems`` errors. ``schema`` is the model class of the package.
-    Raises ``ContentTooLarge`` if an entity contains more values than its size allows (see
-    ``DensityLimit``), unless ``allow_dense``.
+    Returns and raises the same as ``parse_package``, but stops after ``max_problems`` errors.
+    ``schema`` is the model class of the package. The limit on values per byte (``DensityLimit``)
+    applies to each entity; with ``allow_dense``, there is none.
     """
     parser = _PackageParser(raw, max_problems, schema, allow_dense=allow_dense)
     try:
@@ -59,9 +59,11 @@ def parse_large_package(
 
 
 def parse_package_lazily(raw: bytes) -> PreparedPackage:
-    """Parse only the document of an uploaded package, and return the package.
+    """Parse only the document of an uploaded package; return the package with lazy ``rows``.
 
-    The other entities are parsed, and their errors raised, whenever its ``rows`` are iterated.
+    Each iteration over ``rows`` parses and validates the other entities, and raises their errors.
+    Raises ``BadRequest`` if the body is not JSON, ``UnprocessableContent`` if the document is
+    invalid, and ``ContentTooLarge`` for too many values in few bytes (see ``DensityLimit``).
     """
     parser = _PackageParser(raw, MAX_COUNTED_PROBLEMS, UploadedCFPackage)
     try:
@@ -110,10 +112,11 @@ class _PackageParser:
         return prepare_package(head, rows), rows
 
     def reparse_whole(self, error: Exception) -> PreparedPackage:
-        """Parse the package as a whole, after parsing it entity by entity failed with ``error``.
+        """Parse the whole package at once, after ``error`` occurred in parsing its parts.
 
-        Returns the package or raises its errors, which now contain line and column. If the whole
-        package would take too much memory, raises ``ContentTooLarge`` or ``BadRequest`` instead.
+        Returns the package, or raises the error that the whole body causes, because its message has
+        the right line and column. A body that is too dense to be parsed at once raises
+        ``ContentTooLarge`` or ``BadRequest`` instead.
         """
         if self.dense is None:
             return parse_package(self.raw, allow_dense=True, schema=self.schema)
@@ -163,7 +166,7 @@ class _PackageParser:
 
 @dataclass
 class _SplitPackage:
-    """The JSON of a package, split into the package with empty lists and the lists' members."""
+    """The JSON of a package, divided into ``head``, whose lists are empty, and the lists."""
 
     at: Location
     """The location of the package in the body."""
@@ -178,9 +181,10 @@ def _decode_members(decoder: msgspec.json.Decoder[Any], raw: bytes) -> dict[str,
 
 
 def _make_object_decoder(*names: str) -> msgspec.json.Decoder[Any]:
-    """Create a decoder for JSON objects that may have only the members ``names``.
+    """Create a msgspec decoder of JSON objects that have no members other than ``names``.
 
-    It raises an error on any other member, without storing its value.
+    It decodes an object to a struct of undecoded values (``msgspec.Raw``), None for each missing
+    member. Any other member is an error, and its value is not stored.
     """
     fields = [(name, msgspec.Raw, None) for name in names]
     return msgspec.json.Decoder(msgspec.defstruct("Object", fields, forbid_unknown_fields=True))
@@ -212,7 +216,11 @@ class _LazyRows:
             raise
 
     def parse(self) -> Iterator[EntityRow]:
-        """Parse and yield the rows as ``__iter__`` does, but without catching its errors."""
+        """Parse and yield the rows, without reparsing the whole package if its JSON is invalid.
+
+        Raises one of ``INVALID_JSON_ERRORS`` for invalid JSON and, after the last row,
+        ``UnprocessableContent`` with the errors of all entities.
+        """
         problems = ProblemCollector(self.parser.max_problems)
 
         def get_members(spec: EntityListSpec) -> Iterator[Entity]:

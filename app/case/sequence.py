@@ -35,9 +35,10 @@ def number_siblings(stored: Sequence[int | None]) -> list[int]:
 
 
 def _find_longest_increasing_subsequence(stored: Sequence[int | None]) -> set[int]:
-    """Return indexes of the longest increasing subsequence of positive numbers in ``stored``.
+    """Return the indexes of the longest increasing subsequence of ``stored``.
 
-    The siblings at these indexes are already in order, so they keep their numbers.
+    None, for new siblings, and numbers below 1 are skipped. The siblings at the returned indexes
+    are already in order, so they keep their numbers.
     """
     tails: list[int] = []
     """The smallest number that ends an increasing run of each length."""

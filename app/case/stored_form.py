@@ -70,7 +70,8 @@ NO_ECHOED_VALUES = EchoedValues()
 def may_have_default_item_types(raw: bytes) -> bool:
     """Return whether a JSON body may contain an item with the default CFItemType, ``"unknown"``.
 
-    Such a body must be compared with the stored entities, which takes another parse.
+    The items of such a body must be compared with the stored ones, because only a type that a
+    response added to a CFItemTypeURI is dropped.
     """
     return DEFAULT_TYPE_FIELD.search(raw) is not None and b'"CFItemTypeURI"' in raw
 
@@ -102,16 +103,18 @@ class SubmittedBody:
         return None if urls and urls.parse_entity_url(uri) == own else uri
 
     def iter_link_targets(self) -> Iterator[Target]:
-        """Yield the entities on this server that the links lead to: (collection, identifier)."""
+        """Yield (collection, identifier) of each entity on this server that the body links to."""
         for name in self._list_link_fields():
             for link in _decode_links(self.fields[name]):
                 if target := self._find_link_target(name, link):
                     yield target
 
     def restore_stored_body(self, get_stored_uri: GetStoredUri) -> str:
-        """Return the JSON to store, without the values that a response of this server had added.
+        """Return the JSON to store: the body without values that an earlier response added.
 
-        ``get_stored_uri`` returns the stored URI of another entity.
+        These are this server's URLs, CFPackageURI, empty lists and the default CFItemType.
+        ``get_stored_uri`` returns the stored URI, or None, of another entity, given as
+        (collection, identifier).
         """
         self._drop_package_link()
         if self.client_uri is None:
@@ -129,10 +132,10 @@ class SubmittedBody:
         return _encode_object(self.fields).decode()
 
     def restore_concept_links(self, keywords: str, get_stored_uri: GetStoredUri) -> str:
-        """Replace this server's URLs with stored URIs in an item's links to concepts.
+        """Return the JSON array ``keywords``, an item's links to concepts, with stored URIs.
 
-        ``keywords`` is the JSON array of these links; ``get_stored_uri`` returns the stored URI of
-        an entity.
+        They replace this server's URLs. ``get_stored_uri`` returns the stored URI, or None, of an
+        entity given as (collection, identifier).
         """
         links = LINKS.decode(keywords)
         self._restore_stored_uris("conceptKeywordsURI", links, get_stored_uri)
@@ -156,10 +159,10 @@ class SubmittedBody:
         return target if target[1] == STRING.decode(link["identifier"]) else None
 
     def _match_stored_links(self, field: str, links: list[Fields]) -> list[Fields | None]:
-        """Return for each link the stored link with the same identifier in this field, or None.
+        """Return for each link the stored link of the field with the same identifier, or None.
 
-        Several stored links may have one identifier. Each is then matched once, if possible by a
-        link with its title, because their URIs may differ.
+        Stored links may share an identifier but differ in their URIs. Of these, the next one with
+        the title of the link is preferred.
         """
         remaining: dict[tuple[bytes, ...], deque[Fields]] = defaultdict(deque)
         for link in _decode_links(self.stored[field]) if field in self.stored else ():
@@ -177,7 +180,10 @@ class SubmittedBody:
     def _restore_stored_uris(
         self, field: str, links: list[Fields], get_stored_uri: GetStoredUri
     ) -> None:
-        """Replace this server's URLs in the links of a field with the stored URIs."""
+        """Replace this server's URLs in the links of a field with the stored URIs, in place.
+
+        ``get_stored_uri`` returns the URI of an entity that is not linked in the stored field.
+        """
         for link, stored in zip(links, self._match_stored_links(field, links), strict=True):
             if target := self._find_link_target(field, link):
                 uri = get_stored_uri(target) or make_uuid_urn(target[1])
@@ -208,7 +214,7 @@ def _decode_links(value: msgspec.Raw) -> list[Fields]:
 
 
 def _encode_links(original: msgspec.Raw, links: list[Fields]) -> msgspec.Raw:
-    """Encode links as JSON: an array if ``original`` is an array, or else a single object."""
+    """Encode links as a JSON array if ``original`` is one, else the only link as an object."""
     return msgspec.Raw(
         _encode_array(links) if bytes(original).startswith(b"[") else _encode_object(links[0])
     )

@@ -91,14 +91,17 @@ def _make_vocabulary_schema(names: tuple[str, ...]) -> WithJsonSchema:
 
 
 def _convert_integral_float(value: object) -> object:
-    """Convert a float such as 1.0 to an integer, because JSON does not distinguish 1.0 from 1."""
+    """Convert a float such as 1.0 to an integer; return other values unchanged.
+
+    JSON does not distinguish 1.0 from 1.
+    """
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _require_iso_date_time(value: object) -> object:
-    """Raise an error unless a value is a string such as ``2026-01-31T12:00:00Z``.
+    """Return a value if it is a string such as ``2026-01-31T12:00:00Z``, for pydantic to parse.
 
-    Pydantic would also accept Unix timestamps.
+    Raises ``PydanticCustomError`` for other values, because pydantic would accept Unix timestamps.
     """
     if not isinstance(value, str) or value[10:11] not in {"T", "t"}:
         raise PydanticCustomError("not_iso", "must be an ISO 8601 date-time with a time zone")

@@ -88,7 +88,8 @@ class QueryableField:
     def is_comparable(self) -> bool:
         """True if filters can compare the field.
 
-        Of a link or of ``extensions``, they can compare only parts, such as ``licenseURI.title``.
+        Filters cannot compare a whole link or all ``extensions``, only a part of them, such as
+        ``licenseURI.title``.
         """
         if self.type is FieldType.EXTENSION:
             return len(self.path) > 1
@@ -124,7 +125,7 @@ Fields: TypeAlias = "Mapping[str, QueryableField]"
 
 @cache
 def list_fields(model: type[BaseModel], exclude: frozenset[str] = frozenset()) -> Fields:
-    """Return the fields of a model class by dotted name, in model order.
+    """Return the queryable fields of a model class as a mapping by dotted name, in model order.
 
     They include the fields of links, such as ``CFItemTypeURI.title``. ``exclude`` names the fields
     that the API profile does not have.
@@ -183,7 +184,11 @@ def _parse_timestamp(text: str) -> datetime | None:
 
 
 def _iter_field_and_parts(name: str, info: FieldInfo) -> Iterator[QueryableField]:
-    """Yield a field and, if its values are links or arrays of links, each field of a link."""
+    """Yield the ``QueryableField`` of a model field and, for links, those of the links' strings.
+
+    For example, ``licenseURI`` also yields ``licenseURI.title``. ``info`` is pydantic's description
+    of the model field ``name``.
+    """
     field_type = _get_field_type(info.annotation)
     has_serializer = any(isinstance(each, PlainSerializer) for each in info.metadata)
     # An array of links with its own serializer (conceptKeywordsURI) is serialized as one link.

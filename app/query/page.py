@@ -25,10 +25,10 @@ def select_fields(body: dict[str, Any], fields: tuple[str, ...] | None) -> dict[
 
 
 def build_paging_fields(query: ListQuery, total: int) -> dict[str, int]:
-    """Return all paging fields of a list response, such as ``pageCount``.
+    """Return the paging fields of a list response: ``{"total": 95, "pageCount": 10, …}``.
 
-    ``total`` is the number of matching entities on all pages. Each API profile includes only some
-    of the fields.
+    ``query`` has the limit and offset of the page; ``total`` counts the matching entities on all
+    pages. Each API profile includes only some of the fields.
     """
     return {
         "total": total,

@@ -51,7 +51,10 @@ class PageLimits:
 
 @dataclass(frozen=True)
 class QueryRules:
-    """The rules for query parameters, which vary by API profile and by list."""
+    """Rules for query parameters, such as whether ``search`` is accepted.
+
+    They differ by API profile and by list.
+    """
 
     rejects_empty_fields: bool = True
     """Reject an empty ``fields`` (CASE 1.1 binding, section 3.4) instead of ignoring it."""
@@ -145,7 +148,8 @@ def parse_field_names(
 ) -> tuple[str, ...] | None:
     """Parse a ``fields`` parameter, which selects some of the ``allowed`` members of a response.
 
-    Returns None if the parameter is missing. Raises ``BadRequest`` for names that are not allowed.
+    Returns the selected names, or None if the parameter is missing. Raises ``BadRequest`` for names
+    that are not allowed.
     """
     reader = _ParameterReader(params, rules)
     selection = reader.get_list("fields", partial(_parse_names, allowed=allowed))

@@ -83,11 +83,11 @@ def raise_open_file_limit() -> int | None:
 
 
 def compute_connection_limits(settings: Settings, max_files: int | None) -> tuple[int, int]:
-    """Return how many connections may be open, and how many may wait to be accepted.
+    """Return (maximum of open connections, maximum of connections waiting to be accepted).
 
-    Open connections, waiting ones and files being sent get a third of the ``max_files`` file
-    descriptors each, because all waiting connections may be accepted before others close. If
-    ``max_files`` is None, only the settings and ``ACCEPT_BACKLOG`` are limits.
+    Open connections, waiting ones and files being sent have separate shares of ``max_files``, the
+    limit on file descriptors, because all waiting connections may be accepted before any open one
+    closes. Without ``max_files``, only the settings and ``ACCEPT_BACKLOG`` are limits.
     """
     if max_files is None:
         return settings.max_connections, ACCEPT_BACKLOG
@@ -111,7 +111,7 @@ class _TestModeConnection(HttpConnection):
 
     # The base class narrows the type of asyncio's protocol.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Store the transport in the ASGI state, which all requests of the connection share."""
+        """Store the transport in the connection's ASGI state, so that requests can abort it."""
         self.app_state = {**self.app_state, TRANSPORT: transport}
         super().connection_made(transport)
 
@@ -153,7 +153,10 @@ class _WorkerSupervisor(Multiprocess):
 
 
 def get_command_prefix() -> str:
-    """Return the command that started this process, for examples that users can paste."""
+    """Return the shell command that started this process, such as ``case-server``.
+
+    Users can paste it, because a command outside PATH is given by its path.
+    """
     program = Path(sys.argv[0])
     if program.name == "__main__.py":
         return f"{shlex.quote(_make_path_relative(Path(sys.executable)))} -m case_server"

@@ -64,7 +64,10 @@ def prepare_database(
 
 
 def _require_postgres() -> None:
-    """Raise ``CommandError`` if Postgres is missing; call before creating a data directory."""
+    """Raise ``CommandError`` if Postgres is not installed.
+
+    Call it before creating a data directory.
+    """
     from ..db.postgres.embedded import require_postgres_installation  # noqa: PLC0415  Windows does not have it
 
     require_postgres_installation()

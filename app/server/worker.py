@@ -30,7 +30,7 @@ SWITCH_INTERVAL_SECONDS = 0.0005
 
 
 def create_worker_app(settings: Settings) -> FastAPI:
-    """Create the application of a server process, and tune the process for serving it.
+    """Create the application of a server process, and tune the process's memory and threads.
 
     A worker process stops as soon as its parent process has ended.
     """
@@ -57,11 +57,11 @@ def _tune_process() -> None:
 
 
 def _limit_malloc_retention() -> None:
-    """Make glibc return freed memory: one malloc arena for all threads, mmap for large blocks.
+    """Make glibc return freed memory to the operating system.
 
-    Otherwise each thread that ever parsed a large body keeps an arena of that size, and once a
-    large block was freed, later blocks remain: 16 MB after the first token request, and 43 MB more
-    after two uploads of 24 MB.
+    All threads share one arena, because otherwise each thread that has parsed a large body keeps
+    that much memory. Large blocks always use mmap, because once one was freed, glibc would keep
+    later ones: 16 MB after the first token request, 43 MB more after two uploads of 24 MB.
     """
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)

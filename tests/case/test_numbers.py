@@ -18,7 +18,7 @@ from case_server.case.validation.limits import LARGE_BODY_BYTES
 from case_server.case.validation.numbers import (
     SLICE_BYTES,
     is_exact_as_double,
-    may_hold_inexact_numbers,
+    may_contain_inexact_numbers,
 )
 from case_server.case.validation.parsing import parse_json_body
 from case_server.exceptions import UnprocessableContent
@@ -246,8 +246,8 @@ def test_fifteen_digits_are_exact(number: Decimal) -> None:
 @pytest.mark.parametrize("padding", range(SLICE_BYTES - 30, SLICE_BYTES + 10, 3))
 def test_number_at_the_end_of_a_slice_is_found(padding: int) -> None:
     text = "x" * (padding - len('{"a":"'))
-    assert may_hold_inexact_numbers(f'{{"a":"{text}","b":[1e400,2],"c":0}}'.encode())
-    assert may_hold_inexact_numbers(f'{{"a":"{text}","b":12345678901234567,"c":0}}'.encode())
-    assert not may_hold_inexact_numbers(
+    assert may_contain_inexact_numbers(f'{{"a":"{text}","b":[1e400,2],"c":0}}'.encode())
+    assert may_contain_inexact_numbers(f'{{"a":"{text}","b":12345678901234567,"c":0}}'.encode())
+    assert not may_contain_inexact_numbers(
         f'{{"a":"{text}","b":[1e40,"3e123"],"c":"urn:3e1234"}}'.encode()
     )

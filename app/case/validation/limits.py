@@ -58,11 +58,11 @@ SLICE_BYTES = 1_000_000
 
 
 class DensityLimit(NamedTuple):
-    """A limit on the number of JSON values in a body, relative to the body's size.
+    """A limit on the number of JSON values in a body, which grows with the size of the body.
 
-    A body may contain ``base_values`` values plus one per ``BYTES_PER_VALUE`` bytes of its size. Of
-    these values, ``base_containers`` plus one per ``bytes_per_container`` bytes may be objects and
-    arrays.
+    A body may contain ``base_values`` values, whatever its size, plus one per ``BYTES_PER_VALUE``
+    bytes. Objects and arrays, which take most memory, have a lower limit of their own:
+    ``base_containers`` plus one per ``bytes_per_container`` bytes.
     """
 
     base_values: int
@@ -83,10 +83,10 @@ there, a decimal fraction 95 (CPython 3.11)."""
 
 
 def check_density(raw: bytes, limit: DensityLimit = ENTITY_DENSITY, part: str = "the body") -> None:
-    """Raise ``ContentTooLarge`` if a JSON body contains too many values for its size.
+    """Raise ``ContentTooLarge`` if a JSON body contains more values than ``limit`` allows.
 
     Once parsed, such a body would take far more memory than its size suggests. ``part`` names the
-    checked part of the body in the error message.
+    body in the error message, for example ``"the body"``.
     """
     containers = _count_byte(raw, b"[") + _count_byte(raw, b"{")
     values = containers + _count_byte(raw, b",")
@@ -109,9 +109,10 @@ def check_density(raw: bytes, limit: DensityLimit = ENTITY_DENSITY, part: str = 
 
 
 def has_too_many_members(array: bytes) -> bool:
-    """Return whether a JSON array has too many members for its size to be a list of entities.
+    """Return whether a JSON array has more members than its size in bytes allows.
 
-    The limit is ``MIN_ALLOWED_VALUES`` plus one member per ``BYTES_PER_CONTAINER`` bytes.
+    The limit is ``MIN_ALLOWED_VALUES`` plus one member per ``BYTES_PER_CONTAINER`` bytes, more than
+    any list of entities has. Counting stops at the limit and creates no objects.
     """
     limit = MIN_ALLOWED_VALUES + len(array) // BYTES_PER_CONTAINER
     depth = commas = 0
@@ -169,11 +170,11 @@ class UnknownFieldError(Exception):
 
 
 def validate_fail_fast(schema: type[Valid], raw: bytes) -> Valid:
-    """Validate a JSON body as a model class, without looking for all errors.
+    """Validate a JSON body and return it as an instance of ``schema``; stop early if invalid.
 
-    Each list is validated up to its first error. ``collect_errors_in_chunks`` can then find all
-    errors. Raises ``UnknownFieldError`` for an unknown field, pydantic's ``ValidationError`` for
-    other errors.
+    Validation of a list stops at its first error, so not all errors are reported. Raises
+    ``UnknownFieldError`` for an unknown field, and pydantic's ``ValidationError`` for other errors.
+    ``collect_errors_in_chunks`` finds all errors.
     """
     entity = _get_fail_fast_validator(schema).validate_json(raw)
     assert isinstance(entity, schema)
@@ -215,8 +216,8 @@ def collect_errors(
 ) -> None:
     """Validate a small JSON body as a model class and add all its errors to ``problems``.
 
-    ``raw`` is the body as JSON, and ``body`` is the same body parsed. ``location`` is its path in a
-    larger body that contains it, or else empty.
+    ``raw`` and ``body`` are the same body, as JSON and parsed. ``location`` is added before each
+    error's path, if ``raw`` is part of a larger body.
     """
     for error in _find_errors(schema, raw):
         problems.add_pydantic_error(error, (*location, *error["loc"]), body)
@@ -259,10 +260,11 @@ def collect_errors_in_chunks(
 
 
 def _wrap_list_members(members: list[Any], path: Location) -> tuple[Any, Location]:
-    """Wrap some members of a list in the objects and lists around it, so they can be validated.
+    """Wrap part of a list in the structure around it, so that its model class can validate it.
 
-    ``path`` is the path of the list. Returns the wrapped members and their new path, in which every
-    index is 0: ``(members, ("a", 7))`` gives ``{"a": [members]}`` and ``("a", 0)``.
+    Returns the structure and the path of the part in it, where each index is 0. Members ``[x, y]``
+    of the list at ``("CFItems", 7, "keywords")`` become ``{"CFItems": [{"keywords": [x, y]}]}``,
+    with the path ``("CFItems", 0, "keywords")``.
     """
     tree: Any = members
     for step in reversed(path):
@@ -270,9 +272,9 @@ def _wrap_list_members(members: list[Any], path: Location) -> tuple[Any, Locatio
     return tree, tuple(0 if isinstance(step, int) else step for step in path)
 
 
-def to_json_bytes(tree: Any) -> bytes:
+def to_json_bytes(value: Any) -> bytes:
     """Convert a parsed value to JSON, because strict models accept date strings only in JSON."""
-    return to_json(tree, inf_nan_mode="constants")
+    return to_json(value, inf_nan_mode="constants")
 
 
 def _find_errors(schema: type[BaseModel], raw: bytes) -> list[ErrorDetails]:
@@ -338,9 +340,10 @@ def _is_large(extensions: dict[str, Any]) -> bool:
 
 
 def _count_remaining_values(value: Any, limit: int) -> int:
-    """Return ``limit`` minus the number of JSON values in ``value``; stop counting below 1.
+    """Return how many of ``limit`` JSON values remain after counting those in ``value``.
 
-    A string counts as an additional value for every ``MAX_STRING_CHARS`` characters.
+    Counting stops when the limit is reached; the result is then 0 or less. A string of n characters
+    counts as 1 + n // ``MAX_STRING_CHARS`` values.
     """
     if isinstance(value, str):
         return limit - len(value) // MAX_STRING_CHARS - 1

@@ -61,7 +61,7 @@ class _InexactNumber(NamedTuple):
     is_integer: bool
 
 
-def may_hold_inexact_numbers(raw: bytes) -> bool:
+def may_contain_inexact_numbers(raw: bytes) -> bool:
     """Return whether JSON may contain a number that double precision would round.
 
     False is certain. True may be wrong, for example if a string contains many digits. This fast
@@ -85,7 +85,7 @@ def find_inexact_numbers(raw: bytes) -> Iterator[tuple[Location, str]]:
     Ignores numbers that validation rejects: those that overflow a double, and those in fields that
     are not numeric. Yields nothing if the body is not JSON.
     """
-    if not may_hold_inexact_numbers(raw):
+    if not may_contain_inexact_numbers(raw):
         return
     has_inexact = False
 

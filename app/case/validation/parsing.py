@@ -125,7 +125,10 @@ def parse_or_collect_errors(
 
 
 def _may_contain_inexact_numbers(entity: CaseModel, raw: bytes) -> bool:
-    """Return whether an entity may have numbers with fewer digits than in ``raw``, its JSON."""
+    """Return whether parsing may have rounded numbers of an entity, which ``raw`` has in full.
+
+    True only means that the numbers in ``raw``, the entity's JSON, must be checked.
+    """
     match entity:
         case CFRubric() | CFPackage():
             return True
@@ -172,7 +175,10 @@ def _parse_json(raw: bytes) -> Any:
 
 
 def _make_license_link(value: Any) -> Any:
-    """Convert a license string to a LinkURI with an identifier derived from the string."""
+    """Convert a license string to the fields of a LinkURI; return other values unchanged.
+
+    The identifier is derived from the string, so that equal strings get equal links.
+    """
     if not isinstance(value, str) or not value:
         return value
     identifier = str(uuid5(NAMESPACE_URL, value))
@@ -232,7 +238,11 @@ def _rename_aliases(value: Any, problems: ProblemCollector, location: Location) 
 def _rename_alias(
     json_object: dict[str, Any], alias: str, problems: ProblemCollector, location: Location
 ) -> None:
-    """Rename one field of one object as ``_rename_aliases`` does."""
+    """Rename the field ``alias`` of an object to its name in the standard, converting its value.
+
+    An empty value is dropped. If the object has both fields with different values, adds an error to
+    ``problems``. ``location`` is the path of the object in the body.
+    """
     name, convert = FIELD_ALIASES[alias]
     value = convert(json_object.pop(alias))
     # The SDK writes an empty string for no value.
