@@ -247,8 +247,7 @@ def _build_filter_parameter(resource: ResourceType, profile: ApiProfile) -> Sche
 def describe_feed_parameters(limits: PageLimits) -> dict[str, Any]:
     """Describe the query parameters of the change feed, for FastAPI's ``openapi_extra``.
 
-    ``limits`` has the default and the maximum of the parameter ``limit``. Returns ``{"parameters":
-    [...]}``.
+    ``limits`` has the default and the maximum of ``limit``. Returns ``{"parameters": [...]}``.
     """
     since = "The value of next in the previous response; empty for the first change."
     limit = {"minimum": 1, "maximum": limits.maximum, "default": limits.default}

@@ -25,9 +25,10 @@ NEW_IN_1_1 = {
 
 
 def add_required_fields(resource: ResourceType, entity: JsonObject) -> None:
-    """Add missing fields that CASE 1.1 requires to a definition, in place.
+    """Set the fields that a definition lacks but CASE 1.1 requires, in place.
 
     ``REQUIRED_DEFAULTS`` has these fields, such as ``licenseText``, and their default values.
+    Entities of other types are not changed.
     """
     if resource not in DEFINITIONS:
         return
@@ -101,7 +102,8 @@ def downgrade_to_1_0(resource: ResourceType, entity: JsonObject) -> None:
 def add_sourced_ids(entity: JsonObject) -> JsonObject:
     """Return a copy of an entity with a ``sourcedId`` after each ``identifier``, at any depth.
 
-    ``sourcedId`` has the same value; clients of the TimeBack platform read it instead.
+    ``sourcedId`` has the same value; clients of the TimeBack platform read it instead. The content
+    of ``extensions`` is not changed.
     """
     copy: JsonObject = {}
     if "identifier" in entity:
