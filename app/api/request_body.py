@@ -46,20 +46,23 @@ async def read_body(request: Request) -> bytes:
             headers={"Accept-Encoding": "identity"},
         )
     megabytes = get_app_state(request).settings.max_body_mb
-    too_large = ContentTooLarge(
-        f"the body exceeds the limit of {megabytes} MB: send less, or raise CASE_SERVER_MAX_BODY_MB"
-    )
     limit = megabytes * 1_000_000
     content_length = request.headers.get("content-length", "0")
     if content_length.isdecimal() and int(content_length[:20]) > limit:
-        raise too_large
+        raise _make_size_error(megabytes)
     body = BytesIO()
     async for chunk in iter_body(request):
         body.write(chunk)
         if body.tell() > limit:
-            raise too_large
+            raise _make_size_error(megabytes)
     # A BytesIO returns its content without a copy, unlike a bytearray.
     return body.getvalue()
+
+
+def _make_size_error(megabytes: int) -> ContentTooLarge:
+    return ContentTooLarge(
+        f"the body exceeds the limit of {megabytes} MB: send less, or raise CASE_SERVER_MAX_BODY_MB"
+    )
 
 
 RawBody = Annotated[bytes, Depends(read_body)]

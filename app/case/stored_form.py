@@ -161,21 +161,28 @@ class SubmittedBody:
     def _match_stored_links(self, field: str, links: list[Fields]) -> list[Fields | None]:
         """Return for each link the stored link of the field with the same identifier, or None.
 
-        Stored links may share an identifier but differ in their URIs. Of these, the next one with
-        the title of the link is preferred.
+        Stored links may share an identifier but differ in their URIs. Each of these is matched
+        once, if possible by a link with its title; any further link matches the last of them.
         """
-        remaining: dict[tuple[bytes, ...], deque[Fields]] = defaultdict(deque)
-        for link in _decode_links(self.stored[field]) if field in self.stored else ():
-            identifier, title = bytes(link["identifier"]), bytes(link["title"])
-            remaining[identifier, title].append(link)
-            remaining[(identifier,)].append(link)
-        matches: list[Fields | None] = []
-        for link in links:
-            identifier, title = bytes(link["identifier"]), bytes(link["title"])
-            same = remaining.get((identifier, title)) or remaining.get((identifier,))
-            # The last one also matches all further links.
-            matches.append((same.popleft() if len(same) > 1 else same[0]) if same else None)
-        return matches
+        stored = _decode_links(self.stored[field]) if field in self.stored else []
+        matches: list[Fields | None] = [None] * len(links)
+        for names in (("identifier", "title"), ("identifier",)):
+            if None not in matches:
+                break
+            matched = {id(match) for match in matches}
+            unmatched = defaultdict[tuple[bytes, ...], deque[Fields]](deque)
+            for link in stored:
+                if id(link) not in matched:
+                    unmatched[tuple(bytes(link[name]) for name in names)].append(link)
+            for index, link in enumerate(links):
+                same = unmatched.get(tuple(bytes(link[name]) for name in names))
+                if matches[index] is None and same:
+                    matches[index] = same.popleft()
+        last = {bytes(link["identifier"]): link for link in stored}
+        return [
+            match or last.get(bytes(link["identifier"]))
+            for link, match in zip(links, matches, strict=True)
+        ]
 
     def _restore_stored_uris(
         self, field: str, links: list[Fields], get_stored_uri: GetStoredUri

@@ -113,7 +113,8 @@ def build_update_if_changed(source: FromClause, table: Table, *columns: str) -> 
     write besides ``body``. For a single row that probably exists, running this and then
     ``build_insert_if_missing`` is faster than ``build_upsert``.
     """
-    # ON CONFLICT would first build a new row with all its generated columns.
+    # ON CONFLICT would first build a new row with all its generated columns: a PUT of an item would
+    # take 40 to 60 us more of 365 us of CPU in Postgres 18.
     values, is_changed = _build_update_clauses(table, source.c, *columns)
     is_same = table.c.identifier == source.c.identifier
     return update(table).where(is_same, is_changed).values(values)
