@@ -52,7 +52,7 @@ class EntityRow(NamedTuple):
     """A JSON array of all concepts that an item links to; its body contains the last one."""
     parent: str | None = None
     """The identifier of the rubric of a criterion, or of the criterion of a level."""
-    is_home_derived: bool = False
+    has_added_container_link: bool = False
     """True if the link of an item or association to its document, or of a document to its package,
     was added because it was sent without one."""
 
@@ -182,7 +182,9 @@ def iter_package_rows(
     get one. After the last row, raises ``UnprocessableContent`` if there are errors or duplicates.
     """
     document = package.CFDocument
-    yield make_entity_row("CFDocument", document, is_home_derived=document.CFPackageURI is None)
+    yield make_entity_row(
+        "CFDocument", document, has_added_container_link=document.CFPackageURI is None
+    )
     link = make_document_link(document)
     namespaces: list[IdentifierNamespace] = []
     keys: list[tuple[str, AssociationKey]] = []
@@ -235,7 +237,7 @@ def make_entity_row(
     *,
     keywords: str | None = None,
     parent: str | None = None,
-    is_home_derived: bool = False,
+    has_added_container_link: bool = False,
 ) -> EntityRow:
     """Create the database row of an entity; ``kind`` is the name of its class.
 
@@ -250,7 +252,13 @@ def make_entity_row(
             excluded.add(name)
     body = entity.model_dump_json(exclude_none=True, exclude=excluded or None)
     return EntityRow(
-        kind, entity.identifier, body, entity.lastChangeDateTime, keywords, parent, is_home_derived
+        kind,
+        entity.identifier,
+        body,
+        entity.lastChangeDateTime,
+        keywords,
+        parent,
+        has_added_container_link,
     )
 
 
@@ -268,17 +276,21 @@ def make_item_row(item: CFPckgItem, document_link: LinkURI | None = None) -> Ent
     """
     if item.CFItemType == UNKNOWN_ITEM_TYPE and item.CFItemTypeURI is None:
         item.CFItemType = None
-    if is_home_derived := item.CFDocumentURI is None:
+    if has_added_container_link := item.CFDocumentURI is None:
         item.CFDocumentURI = document_link
     keywords = _to_json(item.conceptKeywordsURI)
-    return make_entity_row("CFItem", item, keywords=keywords, is_home_derived=is_home_derived)
+    return make_entity_row(
+        "CFItem", item, keywords=keywords, has_added_container_link=has_added_container_link
+    )
 
 
 def _make_association_row(association: CFAssociation, document_link: LinkURI) -> EntityRow:
     """Create the row of an association, adding ``document_link`` if it lacks a document."""
-    if is_home_derived := association.CFDocumentURI is None:
+    if has_added_container_link := association.CFDocumentURI is None:
         association.CFDocumentURI = document_link
-    return make_entity_row("CFAssociation", association, is_home_derived=is_home_derived)
+    return make_entity_row(
+        "CFAssociation", association, has_added_container_link=has_added_container_link
+    )
 
 
 def _to_json(value: object) -> str | None:

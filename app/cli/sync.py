@@ -25,7 +25,7 @@ from ..transfer.sync import NO_COUNTS, Syncer, SyncResult, format_changes, parse
 from .options import add_token_options, create_fetcher, dense_option
 from .shared import DatabaseAccess, add_settings_option, run_on_database
 
-STATUSES = ("created", "changed", "unchanged", "dropped", "failed")
+STATUSES = ("created", "changed", "unchanged", "deleted", "failed")
 
 
 @click.command("sync")
@@ -59,7 +59,7 @@ def sync_frameworks(urls: tuple[str, ...], url_file: Path | None, **flags: Any) 
     case-server sync https://example.org/ims/case/v1p0/CFDocuments
 
     Entities that a package no longer contains are deleted here: items softly, associations
-    permanently. A framework is dropped if its list, read to the end, no longer contains it and its
+    permanently. A framework is deleted if its list, read to the end, no longer contains it and its
     own URL returns 404 or 410. If a source fails or is invalid, the copy stays unchanged.
 
     Refused without --allow-deletes: emptying a framework, deleting more than half of its items,

@@ -39,7 +39,7 @@ Changes = Counter[tuple[str, str]]
 Result = TypeVar("Result")
 
 GONE_STATUSES = {404, 410}
-"""The statuses that the URL of a package must return before its framework is dropped."""
+"""The statuses that the URL of a package must return before its framework is deleted."""
 
 NO_COUNTS = ChangeCounts(0, 0, 0, 0)
 
@@ -53,7 +53,7 @@ class SyncResult:
 
     url: str
     status: str = "failed"
-    """created, changed, unchanged, dropped (neither its list nor its URL has it any more), failed,
+    """created, changed, unchanged, deleted (neither its list nor its URL has it any more), failed,
     or noted: a list with nothing but notes."""
     document: str | None = None
     changes: Changes = field(default_factory=Counter)
@@ -140,7 +140,7 @@ class Syncer:
             yield SyncResult(url, reason=_describe_mass_deletion(gone, stored_mirrors))
             return
         for mirror in gone:
-            yield await self._drop_framework_if_unused(mirror)
+            yield await self._delete_framework_if_unused(mirror)
 
     async def _sync_first_available(self, package_urls: Sequence[str], list_url: str) -> SyncResult:
         """Sync one framework of a list from the first candidate URL that exists on the server."""
@@ -162,11 +162,11 @@ class Syncer:
         count = len(unlisted)
         kept = f"; {format_count(count, 'unlisted framework')} kept" if count else ""
         if documents.error:
-            return f"the list could not be read to its end; nothing is dropped; {documents.error}"
+            return f"the list could not be read to its end; nothing is deleted; {documents.error}"
         if documents.incomplete_reason and count:
             return f"the list is not known to be complete: {documents.incomplete_reason}{kept}"
         if not documents.package_urls and count and not self.allow_deletes:
-            return f"the list is empty{kept}; {ALLOW_FLAG} drops those whose packages are gone"
+            return f"the list is empty{kept}; {ALLOW_FLAG} deletes those whose packages are gone"
         return None
 
     async def _delete_outdated_mirrors(
@@ -281,13 +281,13 @@ class Syncer:
         except NotFound:
             return None
 
-    async def _drop_framework_if_unused(self, mirror: Mirror) -> SyncResult:
+    async def _delete_framework_if_unused(self, mirror: Mirror) -> SyncResult:
         """Delete the framework of a mirror and stop mirroring, because its package has gone.
 
         A mirror is a framework that is copied from another server. The framework stays if it is
         also mirrored from another URL.
         """
-        result = SyncResult(mirror.url, "dropped", mirror.document_identifier)
+        result = SyncResult(mirror.url, "deleted", mirror.document_identifier)
         try:
             async with self._lock_source(mirror.url):
                 document = mirror.document_identifier
@@ -337,7 +337,7 @@ def _describe_mass_deletion(gone: list[Mirror], stored_mirrors: list[Mirror]) ->
     names = join_first([mirror.document_identifier for mirror in gone], MAX_LISTED_DOCUMENTS)
     return (
         f"{len(gone):,} of the {len(stored_mirrors):,} frameworks mirrored from this list are gone "
-        f"at once: {names}; nothing is dropped; {ALLOW_FLAG} drops them"
+        f"at once: {names}; nothing is deleted; {ALLOW_FLAG} deletes them"
     )
 
 

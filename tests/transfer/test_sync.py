@@ -163,9 +163,9 @@ async def test_list_sync_adds_and_removes_documents(
     gone = frameworks[0][0]["CFDocument"]["identifier"]
     result = run_command("delete", "document", gone, data_dir=source_dir)
     assert result.stdout == "deleted: CFDocument (1), CFItem (4), CFAssociation (3)\n"
-    dropped = [each for each in await sync(list_url) if each.status == "dropped"]
-    assert [each.document for each in dropped] == [gone]
-    assert dropped[0].changes["CFItem", "delete"] == 4
+    deleted = [each for each in await sync(list_url) if each.status == "deleted"]
+    assert [each.document for each in deleted] == [gone]
+    assert deleted[0].changes["CFItem", "delete"] == 4
     assert (await client.get(f"/case/1.1/CFDocuments/{gone}")).status_code == 404
     assert not [each for each in await sync(list_url) if each.status != "unchanged"]
 

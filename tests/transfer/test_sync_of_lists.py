@@ -134,7 +134,7 @@ async def test_unlisted_gone_framework_is_dropped(mirrored_hub: MirroredHub, sta
     hub = await mirrored_hub(3)
     hub.withdraw(hub.ids[0], status=status)
     results = await hub.sync()
-    assert statuses(results) == ["unchanged", "unchanged", "dropped"]
+    assert statuses(results) == ["unchanged", "unchanged", "deleted"]
     assert results[-1].document == hub.ids[0]
     assert results[-1].counts.deleted == 4
     assert await hub.list_mirrored() == set(hub.ids[1:])
@@ -207,12 +207,12 @@ async def test_list_that_is_not_known_to_be_complete_drops_nothing(
         results = await hub.sync(**flags)
         assert results[-1].status == "failed"
         assert results[-1].url == hub.url
-        note = "1 unlisted framework kept" if listing is short else "nothing is dropped"
+        note = "1 unlisted framework kept" if listing is short else "nothing is deleted"
         assert note in str(results[-1].reason)
-        assert "dropped" not in statuses(results)
+        assert "deleted" not in statuses(results)
     assert await hub.list_mirrored() == set(hub.ids)
     hub.listing = lambda *_: None
-    assert statuses(await hub.sync()) == ["unchanged", "unchanged", "dropped"]
+    assert statuses(await hub.sync()) == ["unchanged", "unchanged", "deleted"]
 
 
 async def test_packages_listed_before_an_error_are_synced(new_hub: NewHub) -> None:
@@ -238,7 +238,7 @@ async def test_empty_list_drops_nothing_without_the_flag(mirrored_hub: MirroredH
     assert "the list is empty; 2 unlisted frameworks kept" in str(refused.reason)
     assert "--allow-deletes" in str(refused.reason)
     assert await hub.list_mirrored() == set(hub.ids)
-    assert statuses(await hub.sync(allow_deletes=True)) == ["noted", "dropped", "dropped"]
+    assert statuses(await hub.sync(allow_deletes=True)) == ["noted", "deleted", "deleted"]
     assert await hub.list_mirrored() == set()
 
 
@@ -252,9 +252,9 @@ async def test_many_frameworks_gone_at_once_need_the_flag(mirrored_hub: Mirrored
     assert await hub.list_mirrored() == set(hub.ids)
     del hub.faults[hub.ids[0]]
     hub.unlisted.remove(hub.ids[0])
-    assert statuses(await hub.sync()) == ["unchanged"] * 19 + ["dropped"] * 2
+    assert statuses(await hub.sync()) == ["unchanged"] * 19 + ["deleted"] * 2
     hub.withdraw(*hub.ids[2:6])
-    assert statuses(await hub.sync(allow_deletes=True))[-3:] == ["dropped"] * 3
+    assert statuses(await hub.sync(allow_deletes=True))[-3:] == ["deleted"] * 3
 
 
 async def test_dry_run_writes_nothing_and_reports_same(new_hub: NewHub, database: Database) -> None:
@@ -283,8 +283,8 @@ async def test_package_that_lost_most_items_needs_the_flag(mirrored_hub: Mirrore
     assert "delete 2 of the 2 items" in str(refused.reason)
     assert "--allow-deletes" in str(refused.reason)
     assert refused.counts.deleted == 3
-    (dropped,) = await hub.sync(allow_deletes=True)
-    assert (dropped.status, dropped.counts.deleted) == ("changed", 3)
+    (deleted,) = await hub.sync(allow_deletes=True)
+    assert (deleted.status, deleted.counts.deleted) == ("changed", 3)
 
 
 async def test_package_uri_of_the_list_is_used_and_its_former_url_forgotten(
@@ -450,8 +450,8 @@ async def test_nothing_offered_is_dropped_after_any_sequence(mirrored_hub: Mirro
             hub.withdraw(*gone)
             await hub.sync()
             now = await hub.list_mirrored()
-            assert here - gone <= now, "a framework that is offered still was dropped"
-            assert len(here - now) <= 1, "more than one, and more than a tenth, were dropped"
+            assert here - gone <= now, "a framework that is offered still was deleted"
+            assert len(here - now) <= 1, "more than one, and more than a tenth, were deleted"
             here = now
 
     @hypothesis_settings(
@@ -493,7 +493,7 @@ def test_command_reports_counts_totals_and_waits(
     result = run("sync", hub.url, "--dry-run", data_dir=tmp_path)
     assert result.returncode == 0
     assert result.stdout.splitlines()[-1] == (
-        "dry run, nothing was written: frameworks: 3 created, 0 changed, 0 unchanged, 0 dropped, "
+        "dry run, nothing was written: frameworks: 3 created, 0 changed, 0 unchanged, 0 deleted, "
         "0 failed; entities: 12 added, 0 changed, 0 unchanged, 0 deleted"
     )
     assert result.stdout.count(": would be created ") == 3
@@ -512,7 +512,7 @@ def test_command_reports_counts_totals_and_waits(
     result = run("sync", hub.url, "--allow-deletes", data_dir=running_data_dir)
     assert result.returncode == 0
     assert result.stdout.splitlines()[-1] == (
-        "frameworks: 0 created, 0 changed, 1 unchanged, 2 dropped, 0 failed; "
+        "frameworks: 0 created, 0 changed, 1 unchanged, 2 deleted, 0 failed; "
         "entities: 0 added, 0 changed, 5 unchanged, 8 deleted"
     )
     hub.withdraw(*hub.ids)

@@ -50,7 +50,7 @@ def matches_stored_entity(row: EntityRow, digest: str) -> bool:
     """
     if _digest(row.body) == digest:
         return True
-    if not row.is_home_derived or row.kind == DOCUMENTS.name:
+    if not row.has_added_container_link or row.kind == DOCUMENTS.name:
         return False
     return _digest(_cut_document_link(row.body) + "}") == digest
 
@@ -105,7 +105,7 @@ def add_container_link(row: EntityRow, link: str | None) -> EntityRow:
     It is added only if the upload lacked it: packages of the standard omit these links (CASE 1.1
     binding, CFPckg classes). ``link`` is the JSON of the stored link, or None.
     """
-    if link is None or not row.is_home_derived:
+    if link is None or not row.has_added_container_link:
         return row
     if row.kind == DOCUMENTS.name:
         return row._replace(body=f"{row.body[:-1]},{PACKAGE_LINK_FIELD}{link}}}")

@@ -101,7 +101,7 @@ class DerivedValueReplacer:
         stored = self._stored.get((row.kind, row.identifier)) if is_time_derived else None
         if stored is None:
             return row
-        ignored = {TIME_FIELD, "CFDocumentURI"} if row.is_home_derived else {TIME_FIELD}
+        ignored = {TIME_FIELD, "CFDocumentURI"} if row.has_added_container_link else {TIME_FIELD}
         if _omit_fields(fields, ignored) == _omit_fields(FIELDS.decode(stored.body), ignored):
             return row._replace(**stored._asdict())
         return row

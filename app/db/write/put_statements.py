@@ -283,7 +283,7 @@ def _compile_association_put(strategy: LinkStrategy) -> CompiledStatement:
     row = _build_parameters_cte(DOCUMENT)
     associations, ends = tables.associations, tuple(NODE_COLUMNS)
     origin, destination = (build_text_extract(row.c.body, end, "identifier") for end in ends)
-    home = func.coalesce(
+    document = func.coalesce(
         DOCUMENT, _build_node_document_id(origin), _build_node_document_id(destination)
     )
     document_exists = or_(DOCUMENT.is_(None), _build_live_row_condition(tables.documents, DOCUMENT))
@@ -300,7 +300,7 @@ def _compile_association_put(strategy: LinkStrategy) -> CompiledStatement:
         row.c.last_change_date_time,
         row.c.keywords,
         row.c.ordinal,
-        home.label("document_identifier"),
+        document.label("document_identifier"),
         *(_build_valid_node_condition(row.c.body, end).label(end) for end in ends),
         document_exists.label("document_exists"),
         duplicate.label("duplicate"),
@@ -308,9 +308,9 @@ def _compile_association_put(strategy: LinkStrategy) -> CompiledStatement:
     ).cte("checked")
     checks = [checked.c[name] for name in (*ends, "document_exists", "links_resolved")]
     source = select(checked).where(*checks, checked.c.duplicate.is_(None)).cte("source")
-    stored_home = select(checked.c.document_identifier).scalar_subquery()
+    stored_document = select(checked.c.document_identifier).scalar_subquery()
     _, ctes = _build_entity_write_ctes(
-        ASSOCIATIONS, source, "document_identifier", document=stored_home, strategy=strategy
+        ASSOCIATIONS, source, "document_identifier", document=stored_document, strategy=strategy
     )
     row_of_checks = select(*checks, checked.c.duplicate)
     return CompiledStatement(row_of_checks.add_cte(*ctes), has_generic_plan=True)
