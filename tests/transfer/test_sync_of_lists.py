@@ -130,7 +130,7 @@ def outcomes(results: list[SyncResult]) -> list[object]:
 
 
 @pytest.mark.parametrize("status", [404, 410])
-async def test_unlisted_gone_framework_is_dropped(mirrored_hub: MirroredHub, status: int) -> None:
+async def test_unlisted_gone_framework_is_deleted(mirrored_hub: MirroredHub, status: int) -> None:
     hub = await mirrored_hub(3)
     hub.withdraw(hub.ids[0], status=status)
     results = await hub.sync()
@@ -438,7 +438,7 @@ STEPS = st.lists(
 )
 
 
-async def test_nothing_offered_is_dropped_after_any_sequence(mirrored_hub: MirroredHub) -> None:
+async def test_nothing_offered_is_deleted_after_any_sequence(mirrored_hub: MirroredHub) -> None:
     async def once(steps: list[dict[str, Any]]) -> None:
         hub = await mirrored_hub(5)
         here = set(hub.ids)
