@@ -99,21 +99,23 @@ def build_delete_cte(deletion: Delete | Update, table: Table) -> CTE:
 
 
 def build_log_ctes(
-    *writes: EntityWrite, scopes: Sequence[Select[Any]] = (), distinct: bool = True
+    *writes: EntityWrite, scopes: Sequence[Select[Any]] = (), aggregate: bool = True
 ) -> list[CTE]:
     """Build the CTEs that update change feed, revisions and numbers of items after ``writes``.
 
     Each of ``writes`` describes the CTE that wrote the entities of one class. ``scopes`` are
     queries for further revision scopes to increment, such as a document identifier. With
-    ``distinct``, duplicate scopes are removed first; see ``build_revision_increment_cte``.
+    ``aggregate``, duplicate scopes are removed and numbers of items are added up before they are
+    inserted. For a single entity that would only cost time: 12 of 560 us of Postgres' CPU for a PUT
+    of an item.
     """
     columns = ["document_identifier", "kind", "identifier", "operation"]
     changes = _union_all([_build_change_query(write) for write in writes])
     return [
         insert(tables.changes).from_select(columns, changes).cte("recorded"),
-        build_revision_increment_cte(*map(_build_scope_query, writes), *scopes, distinct=distinct),
+        build_revision_increment_cte(*map(_build_scope_query, writes), *scopes, distinct=aggregate),
         *(
-            _build_item_count_insert(write.cte, write.document)
+            _build_item_count_insert(write.cte, write.document, aggregate=aggregate)
             for write in writes
             if write.resource is ITEMS
         ),
@@ -162,7 +164,7 @@ def build_revision_increment_cte(*scopes: Select[Any], distinct: bool = True) ->
     return increments.from_select(["scope"], rows.distinct() if distinct else rows).cte("marked")
 
 
-def _build_item_count_insert(written: CTE, document: Any) -> CTE:
+def _build_item_count_insert(written: CTE, document: Any, *, aggregate: bool) -> CTE:
     def has_operation(*names: str) -> ColumnElement[bool]:
         return written.c.operation.in_([literal_column(f"'{name}'") for name in names])
 
@@ -173,14 +175,17 @@ def _build_item_count_insert(written: CTE, document: Any) -> CTE:
     is_removed = or_(has_operation(tables.DELETE), is_moved)
     added: ColumnElement[int] = literal_column("1").label("difference")
     removed: ColumnElement[int] = literal_column("-1").label("difference")
-    rows = union_all(
+    rows: Select[Any] | CompoundSelect[Any] = union_all(
         select(document.label("document"), added).select_from(written).where(is_added),
         select(previous.label("document"), removed).select_from(written).where(is_removed),
-    ).subquery("differences")
-    total = func.sum(rows.c.difference)
-    sums = select(rows.c.document, total).group_by(rows.c.document).having(total != 0)
-    table = tables.item_counts
-    return insert(table).from_select(["document_identifier", "live_items"], sums).cte("counted")
+    )
+    if aggregate:
+        differences = rows.subquery("differences")
+        total = func.sum(differences.c.difference)
+        grouped = select(differences.c.document, total).group_by(differences.c.document)
+        rows = grouped.having(total != 0)
+    columns = ["document_identifier", "live_items"]
+    return insert(tables.item_counts).from_select(columns, rows).cte("counted")
 
 
 def _union_all(queries: Sequence[Select[Any]]) -> Select[Any] | CompoundSelect[Any]:

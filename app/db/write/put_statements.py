@@ -162,7 +162,7 @@ def _build_entity_write_ctes(
         select(document.label("scope")).where(change_log.build_has_rows_condition(cte))
         for cte in linked
     ]
-    logged = change_log.build_log_ctes(*writes, scopes=link_scopes, distinct=False)
+    logged = change_log.build_log_ctes(*writes, scopes=link_scopes, aggregate=False)
     return written, [*logged, *unlinked]
 
 
