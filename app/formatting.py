@@ -40,8 +40,10 @@ def escape_control_characters(text: str) -> str:
 
 def join_first(texts: Sequence[str], limit: int, separator: str = ", ") -> str:
     """Join the first ``limit`` strings and count the others: ``"a, b and 3 more"``."""
-    more = len(texts) - limit
-    return separator.join(texts[:limit]) + (f" and {more:,} more" if more > 0 else "")
+    omitted_count = len(texts) - limit
+    return separator.join(texts[:limit]) + (
+        f" and {omitted_count:,} more" if omitted_count > 0 else ""
+    )
 
 
 def format_count(count: int, noun: str) -> str:

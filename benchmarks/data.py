@@ -120,9 +120,9 @@ def generate_associations(seed: str, indexes: range) -> Iterator[Body]:
     """Generate the associations that make the items at ``indexes`` the tree of a framework."""
     root = generate_document(seed)
     nodes = [build_item_link(seed, index) for index in indexes]
-    top = EntityLink(root["title"], root["identifier"], root["uri"])
+    document_link = EntityLink(root["title"], root["identifier"], root["uri"])
     for number, index in enumerate(indexes):
-        parent = nodes[(number - 1) // CHILDREN] if number else top
+        parent = nodes[(number - 1) // CHILDREN] if number else document_link
         yield generate_child_association(seed, index, nodes[number], parent)
 
 

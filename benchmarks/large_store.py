@@ -96,19 +96,22 @@ def _measure_lists(
             offsets = (0, min(10_000, small_count - 100), -100)
             measured, baseline = [], []
             for offset in offsets:
-                ours, theirs = _time_reads(
+                own_durations, small_durations = _time_reads(
                     context,
                     (client, f"{path}{offset % count}"),
                     (small, f"{path}{offset % small_count}"),
                 )
-                measured.append(median(ours))
-                baseline.append(median(theirs))
+                measured.append(median(own_durations))
+                baseline.append(median(small_durations))
             title = f"GET CFItems of {count:,}, 100 with total, sort={order}"
             slowest = max(measured)
             note = f"the slowest of offset 0, {offsets[1]:,} and the last page"
             row = compare_with_maximum(title, slowest, MAX_LIST_SECONDS, format_duration)
             yield replace(row, note=note)
-            growth = [ours / theirs for ours, theirs in zip(measured, baseline, strict=True)]
+            growth = [
+                own_durations / small_durations
+                for own_durations, small_durations in zip(measured, baseline, strict=True)
+            ]
             worst = growth.index(max(growth))
             row = compare_durations(
                 f"... compared with {small_count:,} items",
@@ -210,9 +213,12 @@ def _measure_reuploads(client: TimedClient, url: str, item_count: int) -> Iterat
     )
     added = fetch_value(url, CHANGES) - changes
     run_command("purge", "--older-than", "0h", "--yes", database_url=url)
-    kept = fetch_value(url, CHANGES) - changes
+    remaining = fetch_value(url, CHANGES) - changes
     row = compare_with_maximum(
-        f"{title}: change feed after purge", kept, MAX_KEPT_CHANGES, "{:,} entries added".format
+        f"{title}: change feed after purge",
+        remaining,
+        MAX_KEPT_CHANGES,
+        "{:,} entries added".format,
     )
     yield replace(row, note=f"{added:,} entries added before it")
 

@@ -81,7 +81,7 @@ def measure_pages(context: BenchmarkContext) -> Iterator[ResultRow]:
         titles = [f"pages, {name}: {action}" for action in ("find a code", "its place", "its JSON")]
         try:
             report_progress(f"searching for {item.code} in Chromium, {name}")
-            firsts, others = _measure_actions(context, database, item)
+            first_durations, later_durations = _measure_actions(context, database, item)
         except BenchmarkError as error:
             yield from (create_unmeasured_row(title, str(error)) for title in titles)
             continue
@@ -89,8 +89,8 @@ def measure_pages(context: BenchmarkContext) -> Iterator[ResultRow]:
             yield create_failed_row(f"pages, {name}", "a result", error.message.partition("\n")[0])
             continue
         for index, title in enumerate(titles):
-            yield _row(f"{title}, first use", [seconds[index] for seconds in firsts])
-            yield _row(title, [seconds[index] for seconds in others])
+            yield _row(f"{title}, first use", [seconds[index] for seconds in first_durations])
+            yield _row(title, [seconds[index] for seconds in later_durations])
 
 
 def _row(title: str, seconds: list[float]) -> ResultRow:
@@ -132,13 +132,13 @@ def _measure_actions(
     """
     if not database:
         raise BenchmarkError(f"{' and '.join(REAL_FRAMEWORKS)} are not in {SHARED}")
-    firsts, others = [], []
+    first_durations, later_durations = [], []
     for _ in range(context.rounds):
         with context.run_server(database) as server, _chromium() as browser:
             page = _sign_in(browser, server.base_url)
-            firsts.append(_time_actions(page, item))
-            others += [_time_actions(page, item) for _ in range(REPETITIONS - 1)]
-    return firsts, others
+            first_durations.append(_time_actions(page, item))
+            later_durations += [_time_actions(page, item) for _ in range(REPETITIONS - 1)]
+    return first_durations, later_durations
 
 
 @contextmanager

@@ -65,7 +65,7 @@ def measure_peer(context: BenchmarkContext, base_url: str) -> Iterator[ResultRow
     if not items:
         raise BenchmarkError(f"the package of {document} at {base_url} has no CFItems")
     with context.run_server(context.ensure_framework_database()) as server:
-        own = min(context.sizes.item_count, MAX_ITEMS)
+        item_count = min(context.sizes.item_count, MAX_ITEMS)
         for title, path in (
             ("GET one item", "/CFItems"),
             ("GET CFItemAssociations", "/CFItemAssociations"),
@@ -73,7 +73,7 @@ def measure_peer(context: BenchmarkContext, base_url: str) -> Iterator[ResultRow
             yield _compare_rates(
                 context,
                 f"{title}: {base_url}",
-                build_wrk_requests(server, list_item_paths(SEED, own, path)),
+                build_wrk_requests(server, list_item_paths(SEED, item_count, path)),
                 other.build_wrk_requests([f"{path}/{identifier}" for identifier in items]),
             )
         yield _compare_rates(
@@ -86,11 +86,22 @@ def measure_peer(context: BenchmarkContext, base_url: str) -> Iterator[ResultRow
 
 
 def _compare_rates(
-    context: BenchmarkContext, title: str, ours: wrk.WrkRequests, theirs: wrk.WrkRequests
+    context: BenchmarkContext,
+    title: str,
+    own_requests: wrk.WrkRequests,
+    peer_requests: wrk.WrkRequests,
 ) -> ResultRow:
-    own, other = (median(values) for values in context.measure_rates(ours, theirs))
+    own_rate, peer_rate = (
+        median(values) for values in context.measure_rates(own_requests, peer_requests)
+    )
     note = "baseline: this server; measured: the other one, with its own data"
-    return ResultRow(title, format_rate(own), format_rate(other), f"{other / own:.2f}", note=note)
+    return ResultRow(
+        title,
+        format_rate(own_rate),
+        format_rate(peer_rate),
+        f"{peer_rate / own_rate:.2f}",
+        note=note,
+    )
 
 
 def _compare_packages(
@@ -101,20 +112,23 @@ def _compare_packages(
     document: str,
 ) -> ResultRow:
     with httpx.Client(base_url=base_url, headers=headers, timeout=120) as http:
-        ours, theirs = context.run_interleaved(
+        own_results, peer_results = context.run_interleaved(
             lambda: _time_request(lambda: http.get(build_package_path(SEED))),
             lambda: _time_request(lambda: other.get(f"/CFPackages/{document}")),
         )
-    (own, size), (own_other, size_other) = (
-        (median(seconds for seconds, _ in results), results[0][1]) for results in (ours, theirs)
+    (own_seconds, own_size), (peer_seconds, peer_size) = (
+        (median(seconds for seconds, _ in results), results[0][1])
+        for results in (own_results, peer_results)
     )
-    note = f"baseline: this server, {size:,} bytes; measured: the other one, {size_other:,} bytes"
+    note = (
+        f"baseline: this server, {own_size:,} bytes; measured: the other one, {peer_size:,} bytes"
+    )
     title = f"GET package: {other.base_url}"
     return ResultRow(
         title,
-        format_duration(own),
-        format_duration(own_other),
-        f"{own_other / own:.2f}x",
+        format_duration(own_seconds),
+        format_duration(peer_seconds),
+        f"{peer_seconds / own_seconds:.2f}x",
         note=note,
     )
 

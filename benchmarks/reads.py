@@ -34,20 +34,24 @@ def measure_item(context: BenchmarkContext) -> Iterator[ResultRow]:
     sizes = context.sizes
     identifiers = generate_item_identifiers(SEED, min(sizes.item_count, MAX_IDENTIFIERS))
     share = -(-sizes.many_item_count // sizes.many_document_count)
-    others = [
+    large_identifiers = [
         data.build_uuid(f"many{number}", f"item/{index}")
         for number in range(sizes.many_document_count)
         for index in range(number * share, number * share + min(share, 10))
     ]
     with (
-        context.run_server(context.ensure_framework_database()) as one,
-        context.run_server(context.ensure_large_database()) as many,
-        context.run_bare_application(context.ensure_framework_database()) as bare,
+        context.run_server(context.ensure_framework_database()) as small_server,
+        context.run_server(context.ensure_large_database()) as large_server,
+        context.run_bare_application(context.ensure_framework_database()) as bare_server,
     ):
         baseline, measured, of_many = context.measure_rates(
-            wrk.WrkRequests(bare, [f"/items/{identifier}" for identifier in identifiers]),
-            build_wrk_requests(one, [f"/CFItems/{identifier}" for identifier in identifiers]),
-            build_wrk_requests(many, [f"/CFItems/{identifier}" for identifier in others]),
+            wrk.WrkRequests(bare_server, [f"/items/{identifier}" for identifier in identifiers]),
+            build_wrk_requests(
+                small_server, [f"/CFItems/{identifier}" for identifier in identifiers]
+            ),
+            build_wrk_requests(
+                large_server, [f"/CFItems/{identifier}" for identifier in large_identifiers]
+            ),
         )
     in_pgbench = _measure_item_query(context, identifiers[:PGBENCH_STATEMENTS])
     yield compare_rates("GET one item", baseline, measured, 0.7)
@@ -81,10 +85,10 @@ def measure_associations(context: BenchmarkContext) -> Iterator[ResultRow]:
     count = min(context.sizes.item_count, MAX_IDENTIFIERS)
     with (
         context.run_server(context.ensure_framework_database()) as server,
-        context.run_bare_application(context.ensure_framework_database()) as bare,
+        context.run_bare_application(context.ensure_framework_database()) as bare_server,
     ):
         baseline, measured = context.measure_rates(
-            wrk.WrkRequests(bare, list_item_paths(SEED, count, "/item-associations")),
+            wrk.WrkRequests(bare_server, list_item_paths(SEED, count, "/item-associations")),
             build_wrk_requests(server, list_item_paths(SEED, count, "/CFItemAssociations")),
         )
     yield compare_rates("GET CFItemAssociations", baseline, measured, 0.6)
@@ -149,13 +153,16 @@ def measure_workers(context: BenchmarkContext) -> Iterator[ResultRow]:
     """Measure reads of one item from a server with two workers, compared with one worker."""
     paths = list_item_paths(SEED, min(context.sizes.item_count, MAX_IDENTIFIERS))
     name = context.ensure_framework_database()
-    with context.run_server(name) as one, context.run_server(name, "--workers", "2") as two:
+    with (
+        context.run_server(name) as one_worker,
+        context.run_server(name, "--workers", "2") as two_workers,
+    ):
         # Each worker opens its connections and caches the token.
-        wrk.run_wrk(build_wrk_requests(two, paths), 2)
-        single, double = context.measure_rates(
-            build_wrk_requests(one, paths), build_wrk_requests(two, paths)
+        wrk.run_wrk(build_wrk_requests(two_workers, paths), 2)
+        single_rates, double_rates = context.measure_rates(
+            build_wrk_requests(one_worker, paths), build_wrk_requests(two_workers, paths)
         )
-    row = compare_rates("two workers, GET one item", single, double, 1.6)
+    row = compare_rates("two workers, GET one item", single_rates, double_rates, 1.6)
     if (os.cpu_count() or 1) < MIN_CORES:
         note = f"fewer than {MIN_CORES} cores"
         row = replace(row, target="reported", meets_target=None, note=note)

@@ -131,7 +131,7 @@ def _compare_writes(
     durations: dict[str, list[float]] = {commit: [] for commit in COMMITS}
     delays: dict[str, list[float]] = {commit: [] for commit in COMMITS}
     with ExitStack() as stack:
-        read = stack.enter_context(reader.open_client())
+        read_client = stack.enter_context(reader.open_client())
         clients = [stack.enter_context(writer.open_client()) for writer in writers]
         for number in range(WRITES):
             for commit, client in zip(COMMITS, clients, strict=True):
@@ -140,18 +140,20 @@ def _compare_writes(
                 body["notes"] = f"{commit} {number}"
                 raw, path = orjson.dumps({"item": body}), f"{PREFIX}/CFItems/{body['identifier']}"
                 durations[commit].append(client.put(path, raw, expected_status=201).seconds)
-                if (delay := _measure_delay(read, path, body["notes"])) is not None:
+                if (delay := _measure_delay(read_client, path, body["notes"])) is not None:
                     delays[commit].append(delay)
     for commit in COMMITS:
-        missed = delays[commit]
+        commit_delays = delays[commit]
         row = ResultRow(
             f"GET from a standby right after PUT, {commit}",
             "",
-            f"{len(missed)} of {WRITES} missed it",
-            note=f"visible at most {format_duration(max(missed))} later" if missed else "",
+            f"{len(commit_delays)} of {WRITES} missed it",
+            note=f"visible at most {format_duration(max(commit_delays))} later"
+            if commit_delays
+            else "",
         )
         if commit == "remote_apply":
-            row = replace(row, target="0 missed it", meets_target=not missed)
+            row = replace(row, target="0 missed it", meets_target=not commit_delays)
         yield row
     local, remote = (durations[commit] for commit in COMMITS)
     yield compare_durations("PUT, remote_apply, compared with local", local, remote, None)

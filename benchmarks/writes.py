@@ -32,13 +32,15 @@ def measure_writes(context: BenchmarkContext) -> Iterator[ResultRow]:
     )
     script = build_upsert_script(share)
     with context.run_server(NAME) as server:
-        one, many = (_build_put_requests(server, share, count) for count in (1, DOCUMENTS))
-        for load in (one, many):
+        single_document, many_documents = (
+            _build_put_requests(server, share, count) for count in (1, DOCUMENTS)
+        )
+        for load in (single_document, many_documents):
             wrk.run_wrk(load, 1)
         baseline, of_one, of_many = context.run_interleaved(
             lambda: run_pgbench(url, script, context.folder, context.seconds, wrk.CONNECTIONS),
-            lambda: context.measure_rate(one),
-            lambda: context.measure_rate(many),
+            lambda: context.measure_rate(single_document),
+            lambda: context.measure_rate(many_documents),
         )
     context.postgres.drop_database(NAME)
     yield compare_rates("PUT one item, of many documents", baseline, of_many, 0.4)

@@ -22,10 +22,10 @@ def add_view_column(view: str, column: str, expression: str) -> None:
 
     ``expression`` is SQL over the columns of the view's table: ``body ->> 'colour'``.
     """
-    columns, rest = _read_definition(view)
+    columns, tail = _read_definition(view)
     _execute(
         f"CREATE OR REPLACE VIEW {view} AS {columns},\n    {expression} AS {column}"
-        f"{FROM_CLAUSE}{rest}"
+        f"{FROM_CLAUSE}{tail}"
     )
 
 
@@ -35,7 +35,7 @@ def drop_view_column(view: str, column: str) -> None:
     ``CREATE OR REPLACE VIEW`` cannot drop a column, so the view is dropped and created again with
     its comment. Raises ``ValueError`` if ``column`` is not the last one.
     """
-    columns, rest = _read_definition(view)
+    columns, tail = _read_definition(view)
     end = max((match.start() for match in COLUMN_START.finditer(columns)), default=0)
     if not re.search(rf"\b{re.escape(column)}\Z", columns[end:]):
         raise ValueError(f"{column} is not the last column of {view}")
@@ -43,7 +43,7 @@ def drop_view_column(view: str, column: str) -> None:
         sa.text("SELECT quote_literal(obj_description(CAST(:view AS regclass)))"), {"view": view}
     )
     _execute(f"DROP VIEW {view}")
-    _execute(f"CREATE VIEW {view} AS {columns[:end]}{FROM_CLAUSE}{rest}")
+    _execute(f"CREATE VIEW {view} AS {columns[:end]}{FROM_CLAUSE}{tail}")
     _execute(f"COMMENT ON VIEW {view} IS {comment or 'NULL'}")
 
 
@@ -52,8 +52,8 @@ def _read_definition(view: str) -> tuple[str, str]:
     definition = op.get_bind().scalar(
         sa.text("SELECT pg_get_viewdef(CAST(:view AS regclass))"), {"view": view}
     )
-    columns, _, rest = str(definition).partition(FROM_CLAUSE)
-    return columns, rest
+    columns, _, tail = str(definition).partition(FROM_CLAUSE)
+    return columns, tail
 
 
 def _execute(statement: str) -> None:

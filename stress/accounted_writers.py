@@ -157,20 +157,20 @@ class PackageWriter(EntityWriter):
             await self._post(client, record, body)
 
     async def _post(self, client: httpx.AsyncClient, record: WriteRecord, body: Body) -> None:
-        posted = WriteRecord("/CFPackages", record.acknowledged, record.possible)
-        await self.send_write(client, posted, self.version, "POST", body)
-        record.acknowledged, record.possible = posted.acknowledged, posted.possible
+        post_record = WriteRecord("/CFPackages", record.acknowledged, record.possible)
+        await self.send_write(client, post_record, self.version, "POST", body)
+        record.acknowledged, record.possible = post_record.acknowledged, post_record.possible
 
     def parse_version(self, response: httpx.Response) -> Version:
         """Return the version of a package, or -1 if entities are missing or differ in version."""
         body = response.json()
         parts = [body["CFDocument"], *body["CFItems"], *body["CFAssociations"]]
-        whole = (len(body["CFItems"]), len(body["CFAssociations"])) == (
+        is_complete = (len(body["CFItems"]), len(body["CFAssociations"])) == (
             ITEMS_IN_A_PACKAGE + 1,
             ITEMS_IN_A_PACKAGE,
         )
         versions = {int(part["notes"]) for part in parts}
-        return versions.pop() if whole and len(versions) == 1 else -1
+        return versions.pop() if is_complete and len(versions) == 1 else -1
 
 
 def _chain(items: list[Body], notes: str) -> list[Body]:

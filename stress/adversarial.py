@@ -79,7 +79,7 @@ async def send_hostile_requests(server: LiveServer, max_body_mb: int) -> Scenari
         monitor_memory(server) as report.memory[SERVER],
         send_background_requests(server) as report.seconds[BACKGROUND],
     ):
-        bodies = {what: make() for what, make in BODIES.items()}
+        bodies = {description: make() for description, make in BODIES.items()}
         for prefix in PROFILES:
             await _send_bodies(report, http, prefix, bodies)
             await _send_reads(report, http, prefix)
@@ -91,42 +91,44 @@ async def send_hostile_requests(server: LiveServer, max_body_mb: int) -> Scenari
 async def _send_bodies(
     report: ScenarioReport, http: httpx.AsyncClient, prefix: str, bodies: dict[str, bytes]
 ) -> None:
-    sent = {**bodies, **dict.fromkeys(HEADERS, b"{")}
-    for (method, path), (what, body) in product(OPERATIONS, sent.items()):
-        target, headers = prefix + path, HEADERS.get(what)
+    all_bodies = {**bodies, **dict.fromkeys(HEADERS, b"{")}
+    for (method, path), (description, body) in product(OPERATIONS, all_bodies.items()):
+        target, headers = prefix + path, HEADERS.get(description)
         response = await http.request(method, target, content=body, headers=headers)
-        request = f"{what} to {method} {target}"
+        request = f"{description} to {method} {target}"
         report.record_timed_response(HOSTILE, request, response, CLIENT_ERRORS)
 
 
 async def _send_reads(report: ScenarioReport, http: httpx.AsyncClient, prefix: str) -> None:
     package = factories.package()
     identifier = package["CFDocument"]["identifier"]
-    made = await http.post(f"{prefix}/CFPackages", json=package)
-    assert made.status_code == 201, made.text
+    upload_response = await http.post(f"{prefix}/CFPackages", json=package)
+    assert upload_response.status_code == 201, upload_response.text
     tag = (await http.get(f"{prefix}/CFPackages/{identifier}")).headers["ETag"]
     # A valid ETag except for its numbers, so that the server parses them.
     long_tag = re.sub(r"-\d+-", f"-{'9' * 9000}-", tag, count=1)
-    for what, (path, headers) in READS.items():
+    for description, (path, headers) in READS.items():
         url = prefix + path.replace("{id}", identifier)
-        sent = [
+        raw_headers = [
             (name.encode(), value.replace("{tag}", long_tag).encode("latin-1"))
             for name, value in headers.items()
         ]
         try:
-            response = await http.get(url, headers=sent)
+            response = await http.get(url, headers=raw_headers)
         except httpx.HTTPError as error:
-            report.record_violation(f"{what}: {error!r}")
+            report.record_violation(f"{description}: {error!r}")
             continue
-        report.record_timed_response(HOSTILE, f"{what} ({prefix})", response, NO_SERVER_ERRORS)
+        report.record_timed_response(
+            HOSTILE, f"{description} ({prefix})", response, NO_SERVER_ERRORS
+        )
 
 
 async def _send_token_requests(
     report: ScenarioReport, http: httpx.AsyncClient, bodies: dict[str, bytes]
 ) -> None:
     kinds = ("application/json", "application/x-www-form-urlencoded", "text/plain", "\\")
-    for path, (what, body), kind in product(TOKEN_PATHS, bodies.items(), kinds):
+    for path, (description, body), kind in product(TOKEN_PATHS, bodies.items(), kinds):
         headers = {"Content-Type": kind, "Authorization": ""}
         response = await http.post(path, content=body, headers=headers)
-        request = f"{what} as {kind} to {path}"
+        request = f"{description} as {kind} to {path}"
         report.record_timed_response(HOSTILE, request, response, CLIENT_ERRORS)

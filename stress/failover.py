@@ -41,14 +41,14 @@ class EventResult:
     may_lose: bool = False
     """True if replication allows the event to lose acknowledged writes."""
     acknowledged: int = 0
-    lost: int = 0
-    wrong: int = 0
+    lost_writes: int = 0
+    contradictions: int = 0
     """Responses that contradict an acknowledged write, or another response."""
     errors: int = 0
     """Responses with a status of 500 or more, other than 503."""
-    slow: int = 0
+    slow_responses: int = 0
     """Responses that took longer than 5 seconds."""
-    last: float = field(default_factory=time.monotonic)
+    last_write_at: float = field(default_factory=time.monotonic)
     outage: float = 0.0
     """The longest time in seconds in which no client's write was acknowledged."""
 
@@ -56,11 +56,17 @@ class EventResult:
         """Count an acknowledged write, and update the longest time between such writes."""
         now = time.monotonic()
         self.acknowledged += 1
-        self.outage, self.last = max(self.outage, now - self.last), now
+        self.outage, self.last_write_at = max(self.outage, now - self.last_write_at), now
 
     def format_row(self) -> tuple[str, ...]:
         """Return the event's row of the printed table, in the order of ``HEADINGS``."""
-        numbers = (self.acknowledged, self.lost, self.wrong, self.errors, self.slow)
+        numbers = (
+            self.acknowledged,
+            self.lost_writes,
+            self.contradictions,
+            self.errors,
+            self.slow_responses,
+        )
         return self.name, f"{self.outage:.1f}", *map(str, numbers)
 
 
@@ -89,7 +95,7 @@ class VersionedItemWriters:
         except httpx.TransportError:
             event.errors += 1
             return None
-        event.slow += time.monotonic() - started > SLOW_SECONDS
+        event.slow_responses += time.monotonic() - started > SLOW_SECONDS
         event.errors += response.status_code >= 500 and response.status_code != 503
         return response
 
@@ -117,9 +123,9 @@ class VersionedItemWriters:
                 continue
             self.acknowledged[identifier] = version
             self.event.record_acknowledged_write()
-            read = await self.request("GET", f"/CFItems/{identifier}")
-            if read and read.status_code == 200 and not self.event.may_lose:
-                event.wrong += read.json()["fullStatement"] != str(version)
+            read_response = await self.request("GET", f"/CFItems/{identifier}")
+            if read_response and read_response.status_code == 200 and not self.event.may_lose:
+                event.contradictions += read_response.json()["fullStatement"] != str(version)
 
     async def count_inconsistencies(self) -> None:
         """Count acknowledged writes that were lost, and reads that contradict each other.
@@ -131,11 +137,11 @@ class VersionedItemWriters:
         for identifier, version in self.acknowledged.items():
             item = await self._read(f"/CFItems/{identifier}")
             stored = int(item["fullStatement"])
-            self.event.wrong += in_package.get(identifier) != stored
-            self.event.lost += max(0, version - stored)
+            self.event.contradictions += in_package.get(identifier) != stored
+            self.event.lost_writes += max(0, version - stored)
         feed = await self._read("/changes?limit=5000")
         changed = {change["identifier"] for change in feed["changes"]}
-        self.event.wrong += not feed["more"] and not in_package.keys() <= changed
+        self.event.contradictions += not feed["more"] and not in_package.keys() <= changed
 
     async def _read(self, path: str) -> Any:
         async with asyncio.timeout(RECOVERY_TIMEOUT_SECONDS):
@@ -175,7 +181,11 @@ async def run_failovers(timer: ScenarioTimer) -> ScenarioReport:
                         )
                         rows.append(event.format_row())
                         report.counts[EVENTS] += 1
-                        if event.wrong or event.errors or (event.lost and not may_lose):
+                        if (
+                            event.contradictions
+                            or event.errors
+                            or (event.lost_writes and not may_lose)
+                        ):
                             report.record_violation(f"{title}: {event}")
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
@@ -197,7 +207,7 @@ async def _run_failover_event(
     writers = VersionedItemWriters(http)
     running = asyncio.create_task(writers.run_until_stopped())
     await asyncio.sleep(2)
-    event.wrong, event.last = writers.event.wrong, time.monotonic()
+    event.contradictions, event.last_write_at = writers.event.contradictions, time.monotonic()
     writers.event = event
     await action(cluster)
     before = event.acknowledged

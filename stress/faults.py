@@ -57,16 +57,16 @@ async def exhaust_connections(cluster: Cluster) -> AsyncIterator[None]:
         # Closed meanwhile, because the server would reconnect before all are taken.
         await sql.execute("ALTER DATABASE case_server ALLOW_CONNECTIONS false")
         await _terminate_connections(sql)
-        refused = 0
-        while refused < 5:  # a connection that is closing frees one more
+        refused_count = 0
+        while refused_count < 5:  # a connection that is closing frees one more
             try:
-                taken = await asyncpg.connect(_admin_url(cluster), timeout=5)
+                connection = await asyncpg.connect(_admin_url(cluster), timeout=5)
             except asyncpg.TooManyConnectionsError:
-                refused += 1
+                refused_count += 1
                 await asyncio.sleep(0.1)
             else:
-                refused = 0
-                stack.push_async_callback(taken.close, timeout=5)
+                refused_count = 0
+                stack.push_async_callback(connection.close, timeout=5)
         await sql.execute("ALTER DATABASE case_server ALLOW_CONNECTIONS true")
         yield
 

@@ -61,7 +61,7 @@ def generate_invalid_bodies(size: int) -> Iterator[tuple[str, bytes]]:
 
 def _generate_bodies_with_invalid_values(size: int) -> Iterator[tuple[str, bytes]]:
     """Yield (description, body) for large bodies that are valid except for the values of a list."""
-    for what, field, begin, element, stride, end in (
+    for description, field, start, element, stride, ending in (
         ("NULs in strings", "subject", b"[", rb'"\u0000"', 20, b"]"),
         ("numbers beyond doubles", "extensions", b'{"a":[', b"1e400", 20, b"]}"),
         ("integers beyond 64 bits", "extensions", b'{"a":[', b"9" * 40, 41, b"]}"),
@@ -70,7 +70,7 @@ def _generate_bodies_with_invalid_values(size: int) -> Iterator[tuple[str, bytes
     ):
         item = factories.item("d", "x") | {field: "HERE"}
         head, tail = json.dumps(item).encode().split(b'"HERE"')
-        yield what, _repeat_to_size(head + begin, element, stride, end + tail, size)
+        yield description, _repeat_to_size(head + start, element, stride, ending + tail, size)
     item = factories.packed_item(notes=None)
     yield (
         "items with a null",
@@ -78,15 +78,15 @@ def _generate_bodies_with_invalid_values(size: int) -> Iterator[tuple[str, bytes
     )
 
 
-def _repeat_to_size(begin: bytes, element: bytes, stride: int, end: bytes, size: int) -> bytes:
-    """Build a body of about ``size`` bytes from ``begin``, copies of ``element``, and ``end``.
+def _repeat_to_size(start: bytes, element: bytes, stride: int, end: bytes, size: int) -> bytes:
+    """Build a body of about ``size`` bytes from ``start``, copies of ``element``, and ``end``.
 
     Each copy is padded with spaces to ``stride`` bytes, because the server rejects bodies with too
     many values for their size.
     """
     padded = element.ljust(stride - 1)
-    count = (size - len(begin) - len(end) - len(element)) // (len(padded) + 1)
-    return begin + (padded + b",") * count + element + end
+    count = (size - len(start) - len(end) - len(element)) // (len(padded) + 1)
+    return start + (padded + b",") * count + element + end
 
 
 async def send_large_bodies(
@@ -97,22 +97,22 @@ async def send_large_bodies(
     ``max_body_mb`` is the server's limit in megabytes. ``show`` is called with a line about the
     time and memory that each body costs.
     """
-    for what, body in generate_invalid_bodies(max_body_mb * MEGABYTE):
+    for description, body in generate_invalid_bodies(max_body_mb * MEGABYTE):
         for method, path in READERS:
             with _measure_memory(report) as cost:
                 response = await http.request(method, PREFIX + path, content=body)
             report.record_timed_response(
-                HOSTILE, f"{max_body_mb} MB of {what} to {path}", response, range(400, 500)
+                HOSTILE, f"{max_body_mb} MB of {description} to {path}", response, range(400, 500)
             )
             seconds = response.elapsed.total_seconds()
             show(
-                f"{what:<26}{method + ' ' + path:<32}{response.status_code}{seconds:8.2f} s"
+                f"{description:<26}{method + ' ' + path:<32}{response.status_code}{seconds:8.2f} s"
                 f"{cost():8.0f} MB  {response.json()['imsx_description'][:90]}"
             )
-        longer = body.ljust(max_body_mb * MEGABYTE + 1)
-        response = await http.put(f"{PREFIX}/CFItems/x", content=longer)
+        too_large = body.ljust(max_body_mb * MEGABYTE + 1)
+        response = await http.put(f"{PREFIX}/CFItems/x", content=too_large)
         report.record_timed_response(
-            HOSTILE, f"more than {max_body_mb} MB of {what}", response, TOO_LARGE
+            HOSTILE, f"more than {max_body_mb} MB of {description}", response, TOO_LARGE
         )
     bomb = gzip.compress(bytes(max_body_mb * 10 * MEGABYTE), 1)
     for method, path in OPERATIONS:

@@ -28,18 +28,18 @@ PACKAGES_READ, SMALL_READS = "package 200", "small read"
 
 def build_large_package(item_count: int) -> factories.Body:
     """Build a package whose items form a tree and have statements of realistic length."""
-    packed = [
+    items = [
         factories.packed_item(
             fullStatement=f"statement {number} " * 12, humanCodingScheme=f"{number}"
         )
         for number in range(item_count)
     ]
     links = [
-        factories.association(child["identifier"], packed[number // 5]["identifier"])
-        for number, child in enumerate(packed)
+        factories.association(child["identifier"], items[number // 5]["identifier"])
+        for number, child in enumerate(items)
         if number
     ]
-    return factories.package(CFItems=packed, CFAssociations=links)
+    return factories.package(CFItems=items, CFAssociations=links)
 
 
 class LoadScenario:
@@ -65,13 +65,15 @@ class LoadScenario:
         """
         async with monitor_memory(self.server) as self.report.memory["load"]:
             until = time.monotonic() + seconds
-            work: list[Callable[[int], Awaitable[None]]] = [
+            tasks: list[Callable[[int], Awaitable[None]]] = [
                 *[self._read] * READERS,
                 *[self._write] * (WRITERS - 2),
                 *[self._replace] * 2,
                 self._read_item,
             ]
-            await asyncio.gather(*(_repeat(one, number, until) for number, one in enumerate(work)))
+            await asyncio.gather(
+                *(_repeat(task, number, until) for number, task in enumerate(tasks))
+            )
 
     async def _read(self, number: int) -> None:
         headers = {"Accept-Encoding": ENCODINGS[number % 3]}
@@ -134,13 +136,13 @@ class LoadScenario:
         token = self.http.headers["Authorization"]
 
         def start(method: str, path: str, *headers: str) -> bytes:
-            own = (f"{method} {path} HTTP/1.1", "Host: localhost", f"Authorization: {token}")
-            return "\r\n".join([*own, *headers, "", ""]).encode()
+            lines = (f"{method} {path} HTTP/1.1", "Host: localhost", f"Authorization: {token}")
+            return "\r\n".join([*lines, *headers, "", ""]).encode()
 
         lists = f"/ims/case/v1p1/CFItems?limit=3000&offset={self.rng.randrange(100)}"
         upload = start("PUT", self.package, f"Content-Length: {len(self.raw)}")
         open_connection(self.server, upload + self.raw[: len(self.raw) // 2]).close()
-        unread = (
+        unread_requests = (
             start("GET", self.package),
             start("GET", self.package, "Accept-Encoding: gzip"),
             start("GET", lists),
@@ -152,8 +154,11 @@ class LoadScenario:
             start("POST", "/oauth2/token", "Content-Length: 999") + b"g",
         )
         return [
-            *(open_connection(self.server, sent, receive_buffer=2048) for sent in unread),
-            *(open_connection(self.server, sent) for sent in incomplete),
+            *(
+                open_connection(self.server, request, receive_buffer=2048)
+                for request in unread_requests
+            ),
+            *(open_connection(self.server, request) for request in incomplete),
         ]
 
 

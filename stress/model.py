@@ -103,8 +103,8 @@ class ReferenceModel:
             return 409
         self.create_missing_definitions("CFSubject", document.subjects, title)
         self.create_missing_definitions("CFLicense", [document.license], title)
-        before = self.documents.get(identifier)
-        document.defined = before.defined if before else set()
+        previous = self.documents.get(identifier)
+        document.defined = previous.defined if previous else set()
         self.documents[identifier] = document
         return 201
 
@@ -112,8 +112,8 @@ class ReferenceModel:
         """Return whether another document, or its package, has one of these identifiers."""
         return any(
             name != identifier
-            and (one.package in {package_identifier, identifier} or name == package_identifier)
-            for name, one in self.documents.items()
+            and (document.package in {package_identifier, identifier} or name == package_identifier)
+            for name, document in self.documents.items()
         )
 
     def put_item(self, identifier: str, item: Item, title: str) -> int:
@@ -124,15 +124,15 @@ class ReferenceModel:
         return 201
 
     def _write_item(
-        self, identifier: str, item: Item, title: str, *, uploaded: bool = False
+        self, identifier: str, item: Item, title: str, *, is_upload: bool = False
     ) -> None:
         self.create_missing_definitions("CFSubject", item.subjects, title)
         self.create_missing_definitions("CFConcept", item.keywords, title)
         self.create_missing_definitions("CFItemType", [item.type], title)
-        before = self.items.get(identifier)
+        previous = self.items.get(identifier)
         # An upload replaces the links; a put only adds to them.
-        linked = before.linked if before and not uploaded else set()
-        item.linked = {*linked, *item.keywords}
+        previous_keywords = previous.linked if previous and not is_upload else set()
+        item.linked = {*previous_keywords, *item.keywords}
         self.items[identifier] = item
 
     def put_item_type(self, identifier: str, title: str) -> int:
@@ -171,38 +171,38 @@ class ReferenceModel:
         self, association: Association, identifier: str
     ) -> list[Association]:
         return [
-            one
-            for name, one in self.associations.items()
-            if name != identifier and one.unique_key == association.unique_key
+            other
+            for name, other in self.associations.items()
+            if name != identifier and other.unique_key == association.unique_key
         ]
 
     def delete_association(self, identifier: str) -> int:
         """Delete an association. Return 204, or 404 if it does not exist."""
         return 204 if self.associations.pop(identifier, None) else 404
 
-    def upload(self, sent: UploadedPackage, *, replace: bool, title: str) -> int:
+    def upload(self, package: UploadedPackage, *, replace: bool, title: str) -> int:
         """Store an uploaded package; return 201, or 200 if it replaced a package.
 
         Returns 404 if ``replace`` is true and the document does not exist. Returns 409 if
         ``replace`` is false and the document exists, or if an entity belongs to another document.
         """
-        exists = sent.document in self.documents
+        exists = package.document in self.documents
         if replace and not exists:
             return 404
-        if (exists and not replace) or self._contains_foreign_entities(sent):
+        if (exists and not replace) or self._contains_foreign_entities(package):
             return 409
-        self.definitions |= sent.definitions
-        document = Document(sent.title, sent.package, defined=set(sent.definitions))
-        self.documents[sent.document] = document
-        for item in self._items_of(sent.document):
+        self.definitions |= package.definitions
+        document = Document(package.title, package.package, defined=set(package.definitions))
+        self.documents[package.document] = document
+        for item in self._items_of(package.document):
             item.is_live = False
-        for identifier, item in sent.items.items():
-            self._write_item(identifier, item, title, uploaded=True)
+        for identifier, item in package.items.items():
+            self._write_item(identifier, item, title, is_upload=True)
         for identifier, association in list(self.associations.items()):
-            if association.home == sent.document:
+            if association.home == package.document:
                 del self.associations[identifier]
-        for identifier, association in sent.associations.items():
-            association.home = sent.document
+        for identifier, association in package.associations.items():
+            association.home = package.document
             self.create_missing_definitions("CFAssociationGrouping", [association.grouping], title)
             self.associations[identifier] = association
         return 200 if replace else 201
@@ -210,18 +210,22 @@ class ReferenceModel:
     def _items_of(self, document: str) -> list[Item]:
         return [item for item in self.items.values() if item.document == document]
 
-    def _contains_foreign_entities(self, sent: UploadedPackage) -> bool:
+    def _contains_foreign_entities(self, package: UploadedPackage) -> bool:
         """Return whether an upload contains foreign entities: those of another document."""
-        known = [self.items.get(name) for name in sent.items]
-        items = any(item and item.is_live and item.document != sent.document for item in known)
-        stored = [self.associations.get(name) for name in sent.associations]
-        taken = [
+        stored_items = [self.items.get(name) for name in package.items]
+        items = any(
+            item and item.is_live and item.document != package.document for item in stored_items
+        )
+        stored = [self.associations.get(name) for name in package.associations]
+        equal_associations = [
             holder
-            for name, one in sent.associations.items()
-            for holder in self._find_equal_associations(one, name)
+            for name, association in package.associations.items()
+            for holder in self._find_equal_associations(association, name)
         ]
-        others = any(other and other.home != sent.document for other in [*stored, *taken])
-        return items or others or self.is_identifier_taken(sent.document, sent.package)
+        others = any(
+            other and other.home != package.document for other in [*stored, *equal_associations]
+        )
+        return items or others or self.is_identifier_taken(package.document, package.package)
 
     def is_visible(self, association: Association) -> bool:
         """Return whether the API shows an association: only if neither of its ends is deleted."""

@@ -37,9 +37,9 @@ class OutageScenario:
 
     async def upload_package(self, item_count: int) -> None:
         """Upload a package with so many items that Postgres needs a temporary file to sort them."""
-        packed = [factories.packed_item(notes="n" * 500) for _ in range(item_count)]
-        self.items = [item["identifier"] for item in packed]
-        body = factories.package(self.document["identifier"], CFItems=packed, CFAssociations=[])
+        items = [factories.packed_item(notes="n" * 500) for _ in range(item_count)]
+        self.items = [item["identifier"] for item in items]
+        body = factories.package(self.document["identifier"], CFItems=items, CFAssociations=[])
         response = await self.http.post(f"{PREFIX}/CFPackages", json=body)
         assert response.status_code == 201, response.text
 

@@ -177,16 +177,16 @@ class PatroniCluster:
 
         Patroni must be killed before Postgres, because it would restart Postgres.
         """
-        found = []
+        processes = []
         for process in psutil.process_iter(["cmdline"]):
             command = process.info["cmdline"] or []
             if str(self.folder / node / "patroni.yml") in command:
-                found.append(process)
+                processes.append(process)
         with suppress(OSError, psutil.NoSuchProcess):
             pid = (self.folder / node / "data" / "postmaster.pid").read_text().split("\n", 1)[0]
             postmaster = psutil.Process(int(pid))
-            found += [postmaster, *postmaster.children(recursive=True)]
-        return found
+            processes += [postmaster, *postmaster.children(recursive=True)]
+        return processes
 
     def kill(self, node: str) -> None:
         """Kill all processes of a node with SIGKILL, as if the machine had failed."""

@@ -32,13 +32,13 @@ def mount_small_disk(folder: Path, size_mb: int) -> Iterator[Path]:
 @contextmanager
 def fill_disk(disk: Path, free_bytes: int = 0) -> Iterator[None]:
     """Fill a disk during a ``with`` block, except for ``free_bytes``."""
-    filler, spare = disk / "filler", disk / "spare"
+    filler, reserve = disk / "filler", disk / "spare"
     try:
         with filler.open("wb", buffering=0) as file, suppress(OSError):
-            spare.write_bytes(bytes(free_bytes))
+            reserve.write_bytes(bytes(free_bytes))
             while True:
                 file.write(bytes(4096))
-        spare.unlink()
+        reserve.unlink()
         yield
     finally:
         filler.unlink()

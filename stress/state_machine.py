@@ -70,7 +70,7 @@ an_upload = st.builds(
     package=packages,
     items=st.dictionaries(items, an_item, max_size=3),
     associations=st.dictionaries(associations, an_association, max_size=3).filter(
-        lambda drawn: len({one.unique_key for one in drawn.values()}) == len(drawn)
+        lambda by_id: len({association.unique_key for association in by_id.values()}) == len(by_id)
     ),
     definitions=st.dictionaries(
         st.tuples(st.just("CFSubject"), st.sampled_from(("s0", "s1")))
@@ -101,8 +101,8 @@ class InProcessServer:
 
     def send(self, method: str, path: str, body: Any = None, **headers: str) -> Response:
         """Send a request to the API below ``PREFIX`` and count the response by its status."""
-        sent = self.http.request(method, PREFIX + path, json=body, headers=headers)
-        response: Response = self.run_coroutine(sent)
+        request = self.http.request(method, PREFIX + path, json=body, headers=headers)
+        response: Response = self.run_coroutine(request)
         self.responses[f"{method} {response.status_code}"] += 1
         return response
 
@@ -158,23 +158,23 @@ class ApiStateMachine(RuleBasedStateMachine):
         package=packages,
         title=words,
         subjects=draw_link_lists("s"),
-        one=optional_name("l1"),
+        license_id=optional_name("l1"),
     )
     def put_document(
-        self, identifier: str, package: str, title: str, subjects: Any, one: str | None
+        self, identifier: str, package: str, title: str, subjects: Any, license_id: str | None
     ) -> None:
-        link, sent = self._make_unique_title(), Document(title, package, subjects, one)
+        link, document = self._make_unique_title(), Document(title, package, subjects, license_id)
         body = factories.document(identifier, title=title, CFPackageURI=factories.link(package))
         _add(body, "subjectURI", [factories.link(each, link) for each in subjects])
-        _add(body, "licenseURI", one and factories.link(one, link))
-        expected = self.model.put_document(identifier, sent, link)
+        _add(body, "licenseURI", license_id and factories.link(license_id, link))
+        expected = self.model.put_document(identifier, document, link)
         self._expect(expected, "PUT", f"/CFDocuments/{identifier}", body)
 
-    @rule(identifier=items, sent=an_item)
-    def put_item(self, identifier: str, sent: Item) -> None:
+    @rule(identifier=items, item=an_item)
+    def put_item(self, identifier: str, item: Item) -> None:
         link = self._make_unique_title()
-        body = {**_item(identifier, sent, link), "CFDocumentURI": factories.link(sent.document)}
-        expected = self.model.put_item(identifier, sent, link)
+        body = {**_item(identifier, item, link), "CFDocumentURI": factories.link(item.document)}
+        expected = self.model.put_item(identifier, item, link)
         self._expect(expected, "PUT", f"/CFItems/{identifier}", {"item": body})
 
     @rule(identifier=st.sampled_from(("t1", "t2")))
@@ -184,12 +184,12 @@ class ApiStateMachine(RuleBasedStateMachine):
         expected = self.model.put_item_type(identifier, title)
         self._expect(expected, "PUT", f"/CFItemTypes/{identifier}", body)
 
-    @rule(identifier=associations, sent=an_association)
-    def put_association(self, identifier: str, sent: Association) -> None:
+    @rule(identifier=associations, association=an_association)
+    def put_association(self, identifier: str, association: Association) -> None:
         link = self._make_unique_title()
-        body = _association(identifier, sent, link)
-        _add(body, "CFDocumentURI", sent.home and factories.link(sent.home))
-        expected = self.model.put_association(identifier, sent, link)
+        body = _association(identifier, association, link)
+        _add(body, "CFDocumentURI", association.home and factories.link(association.home))
+        expected = self.model.put_association(identifier, association, link)
         self._expect(expected, "PUT", f"/CFItemAssociations/{identifier}", body)
 
     @rule(identifier=associations)
@@ -197,22 +197,25 @@ class ApiStateMachine(RuleBasedStateMachine):
         expected = self.model.delete_association(identifier)
         self._expect(expected, "DELETE", f"/CFItemAssociations/{identifier}", None)
 
-    @rule(sent=an_upload, replace=st.booleans())
-    def upload(self, sent: UploadedPackage, replace: bool) -> None:
+    @rule(package=an_upload, replace=st.booleans())
+    def upload(self, package: UploadedPackage, replace: bool) -> None:
         link = self._make_unique_title()
-        for item in sent.items.values():
-            item.document = sent.document
+        for item in package.items.values():
+            item.document = package.document
         document = factories.document(
-            sent.document, title=sent.title, CFPackageURI=factories.link(sent.package)
+            package.document, title=package.title, CFPackageURI=factories.link(package.package)
         )
         body = {
             "CFDocument": document,
-            "CFItems": [_item(name, one, link) for name, one in sent.items.items()],
-            "CFAssociations": [_association(n, o, link) for n, o in sent.associations.items()],
-            "CFDefinitions": _definitions(sent),
+            "CFItems": [_item(name, item, link) for name, item in package.items.items()],
+            "CFAssociations": [
+                _association(name, association, link)
+                for name, association in package.associations.items()
+            ],
+            "CFDefinitions": _definitions(package),
         }
-        expected = self.model.upload(sent, replace=replace, title=link)
-        path = f"/CFPackages/{sent.document}" if replace else "/CFPackages"
+        expected = self.model.upload(package, replace=replace, title=link)
+        path = f"/CFPackages/{package.document}" if replace else "/CFPackages"
         self._expect(expected, "PUT" if replace else "POST", path, body)
 
     @invariant()
@@ -225,24 +228,30 @@ def _add(body: factories.Body, name: str, value: Any) -> None:
         body[name] = value
 
 
-def _item(identifier: str, sent: Item, link: str) -> factories.Body:
-    body = factories.packed_item(identifier, fullStatement=sent.statement)
-    _add(body, "subjectURI", [factories.link(each, link) for each in sent.subjects])
-    _add(body, "conceptKeywordsURI", [factories.link(each, link) for each in sent.keywords])
-    _add(body, "CFItemTypeURI", sent.type and factories.link(sent.type, link))
+def _item(identifier: str, item: Item, link: str) -> factories.Body:
+    body = factories.packed_item(identifier, fullStatement=item.statement)
+    _add(body, "subjectURI", [factories.link(each, link) for each in item.subjects])
+    _add(body, "conceptKeywordsURI", [factories.link(each, link) for each in item.keywords])
+    _add(body, "CFItemTypeURI", item.type and factories.link(item.type, link))
     return body
 
 
-def _association(identifier: str, sent: Association, link: str) -> factories.Body:
-    ends = (sent.origin, sent.destination)
-    body = factories.association(*ends, identifier, associationType=sent.type)
-    _add(body, "CFAssociationGroupingURI", sent.grouping and factories.link(sent.grouping, link))
+def _association(identifier: str, association: Association, link: str) -> factories.Body:
+    ends = (association.origin, association.destination)
+    body = factories.association(*ends, identifier, associationType=association.type)
+    _add(
+        body,
+        "CFAssociationGroupingURI",
+        association.grouping and factories.link(association.grouping, link),
+    )
     return body
 
 
-def _definitions(sent: UploadedPackage) -> dict[str, Any]:
+def _definitions(package: UploadedPackage) -> dict[str, Any]:
     definitions_by_kind: dict[str, Any] = {f"{kind}s": [] for kind in KINDS}
-    for (kind, identifier), title in sent.definitions.items():
-        made = factories.subject("S") if kind == "CFSubject" else factories.item_type()
-        definitions_by_kind[f"{kind}s"].append(made | {"identifier": identifier, "title": title})
+    for (kind, identifier), title in package.definitions.items():
+        definition = factories.subject("S") if kind == "CFSubject" else factories.item_type()
+        definitions_by_kind[f"{kind}s"].append(
+            definition | {"identifier": identifier, "title": title}
+        )
     return definitions_by_kind

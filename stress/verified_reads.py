@@ -58,60 +58,66 @@ class ReadVerifier:
         return response.json() if exists else None
 
     def _item(self, identifier: str) -> None:
-        known = self.model.items.get(identifier)
-        exists = known is not None and known.is_live
+        item = self.model.items.get(identifier)
+        exists = item is not None and item.is_live
         body = self._get(f"/CFItems/{identifier}", exists=exists)
-        both = self._get(f"/CFItemAssociations/{identifier}", exists=exists)
-        if known is None or not exists:
+        associations_body = self._get(f"/CFItemAssociations/{identifier}", exists=exists)
+        if item is None or not exists:
             return
-        assert body == both["CFItem"]
-        assert body["fullStatement"] == known.statement
-        assert body["CFDocumentURI"]["identifier"] == known.document
-        assert _identifiers_of(body.get("subjectURI")) == [*known.subjects]
+        assert body == associations_body["CFItem"]
+        assert body["fullStatement"] == item.statement
+        assert body["CFDocumentURI"]["identifier"] == item.document
+        assert _identifiers_of(body.get("subjectURI")) == [*item.subjects]
         keyword = body.get("conceptKeywordsURI", {}).get("identifier")
-        assert keyword == (known.keywords[-1] if known.keywords else None)
-        assert body.get("CFItemTypeURI", {}).get("identifier") == known.type
-        touching = {
+        assert keyword == (item.keywords[-1] if item.keywords else None)
+        assert body.get("CFItemTypeURI", {}).get("identifier") == item.type
+        association_ids = {
             name
-            for name, one in self.model.associations.items()
-            if identifier in {one.origin, one.destination} and self.model.is_visible(one)
+            for name, association in self.model.associations.items()
+            if identifier in {association.origin, association.destination}
+            and self.model.is_visible(association)
         }
-        assert {*_identifiers_of(both["CFAssociations"])} == touching
+        assert {*_identifiers_of(associations_body["CFAssociations"])} == association_ids
 
     def _association(self, identifier: str) -> None:
-        known = self.model.associations.get(identifier)
-        exists = known is not None and self.model.is_visible(known)
+        association = self.model.associations.get(identifier)
+        exists = association is not None and self.model.is_visible(association)
         body = self._get(f"/CFAssociations/{identifier}", exists=exists)
-        if known is not None and exists:
+        if association is not None and exists:
             ends = [body[f"{end}NodeURI"]["identifier"] for end in ("origin", "destination")]
-            assert (*ends, body["associationType"]) == known.unique_key
+            assert (*ends, body["associationType"]) == association.unique_key
             grouping = body.get("CFAssociationGroupingURI", {}).get("identifier")
-            assert grouping == known.grouping
+            assert grouping == association.grouping
 
     def _definitions(self, kind: str) -> None:
-        for (which, identifier), title in self.model.definitions.items():
-            if which == kind:
+        for (class_name, identifier), title in self.model.definitions.items():
+            if class_name == kind:
                 body = self._get(f"/{kind}s/{identifier}", exists=True)
                 first = body[f"{kind}s"][0] if f"{kind}s" in body else body
                 assert (first["identifier"], first["title"]) == (identifier, title)
 
     def _document(self, identifier: str) -> None:
-        known = self.model.documents.get(identifier)
-        body = self._get(f"/CFDocuments/{identifier}", exists=known is not None)
+        stored = self.model.documents.get(identifier)
+        body = self._get(f"/CFDocuments/{identifier}", exists=stored is not None)
         owner = next(
-            (n for n, one in self.model.documents.items() if identifier in {n, one.package}), None
+            (
+                n
+                for n, document in self.model.documents.items()
+                if identifier in {n, document.package}
+            ),
+            None,
         )
         self._package(identifier, owner)
-        if known is not None:
-            assert body["title"] == known.title
-            assert body["CFPackageURI"]["identifier"] == known.package
-            assert _identifiers_of(body.get("subjectURI")) == [*known.subjects]
-            assert body.get("licenseURI", {}).get("identifier") == known.license
+        if stored is not None:
+            assert body["title"] == stored.title
+            assert body["CFPackageURI"]["identifier"] == stored.package
+            assert _identifiers_of(body.get("subjectURI")) == [*stored.subjects]
+            assert body.get("licenseURI", {}).get("identifier") == stored.license
 
     def _package(self, identifier: str, owner: str | None) -> None:
         path = f"/CFPackages/{identifier}"
         tag, before = self.cached.pop(identifier, ("", None))
-        known = self.send("GET", path, **{"If-None-Match": tag}) if tag else None
+        conditional_response = self.send("GET", path, **{"If-None-Match": tag}) if tag else None
         response = self.send("GET", path)
         assert response.status_code == (404 if owner is None else 200), response.text
         tree = self.send("GET", f"{path}/groups")
@@ -119,10 +125,12 @@ class ReadVerifier:
         if owner is None:
             return
         body = response.json()
-        if known is not None:
+        if conditional_response is not None:
             # No 304 for a changed package, and no 200 for an unchanged one.
-            assert known.status_code == 200 or body == before, f"{path}: 304 though it changed"
-            assert known.status_code == 304 or not self.is_unchanged, (
+            assert conditional_response.status_code == 200 or body == before, (
+                f"{path}: 304 though it changed"
+            )
+            assert conditional_response.status_code == 304 or not self.is_unchanged, (
                 f"{path}: 200 though it is unchanged"
             )
         self.cached[identifier] = response.headers["ETag"], body
@@ -142,10 +150,10 @@ class ReadVerifier:
             for kind in KINDS
             for definition in body["CFDefinitions"][f"{kind}s"]
         ]
-        shown = model.get_package_definitions(owner)
-        wanted = sorted((*pair, model.definitions[pair]) for pair in shown)
-        assert sorted(definitions) == wanted, (
-            f"definitions of {owner}: {sorted(definitions)}, not {wanted}"
+        definition_keys = model.get_package_definitions(owner)
+        expected = sorted((*pair, model.definitions[pair]) for pair in definition_keys)
+        assert sorted(definitions) == expected, (
+            f"definitions of {owner}: {sorted(definitions)}, not {expected}"
         )
 
     def _tree(self, owner: str, content: Any) -> None:
@@ -162,14 +170,14 @@ class ReadVerifier:
 
     def _lists(self) -> None:
         live = {name: item for name, item in self.model.items.items() if item.is_live}
-        every = self._get("/CFItems?limit=100", exists=True)
-        assert (sorted(_identifiers_of(every["CFItems"])), every["total"]) == (
+        first_page = self._get("/CFItems?limit=100", exists=True)
+        assert (sorted(_identifiers_of(first_page["CFItems"])), first_page["total"]) == (
             sorted(live),
             len(live),
         )
-        some = self._get("/CFItems?filter=fullStatement%3D'ALPHA'&sort=identifier", exists=True)
-        wanted = sorted(name for name, item in live.items() if item.statement == "alpha")
-        assert _identifiers_of(some["CFItems"]) == wanted[:10]
+        filtered = self._get("/CFItems?filter=fullStatement%3D'ALPHA'&sort=identifier", exists=True)
+        expected = sorted(name for name, item in live.items() if item.statement == "alpha")
+        assert _identifiers_of(filtered["CFItems"]) == expected[:10]
         documents = self._get("/CFDocuments", exists=True)
         assert sorted(_identifiers_of(documents["CFDocuments"])) == sorted(self.model.documents)
 

@@ -80,8 +80,8 @@ def _format_warnings(result: ImportResult) -> Iterator[str]:
         yield f"{result.source}: warning: {kind}: {warning.explanation}"
         for example in warning.examples:
             yield f"  {escape_control_characters(example)}"
-        if more := warning.count - len(warning.examples):
-            yield f"  and {more:,} more; case-server check --all shows them"
+        if omitted_count := warning.count - len(warning.examples):
+            yield f"  and {omitted_count:,} more; case-server check --all shows them"
 
 
 def _merge_url_identifier_problems(problems: Sequence[Problem]) -> list[Problem]:

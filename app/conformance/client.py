@@ -48,8 +48,8 @@ class ListResponse(NamedTuple):
 
         Servers state it in the body (``total`` or ``totalCount``) or in ``X-Total-Count``.
         """
-        stated = (self.body.get("total"), self.body.get("totalCount"))
-        for value in (*stated, self.response.headers.get("X-Total-Count")):
+        totals = (self.body.get("total"), self.body.get("totalCount"))
+        for value in (*totals, self.response.headers.get("X-Total-Count")):
             if isinstance(value, int) or (isinstance(value, str) and value.isdigit()):
                 return int(value)
         return None

@@ -138,14 +138,16 @@ class OpenSaltWriter(FrameworkWriter):
                 for association, number in _number_siblings(children[parent])
             ]
             stack += reversed(below)
-        outside = [name for name in self._items if name not in self._levels]
-        for name in outside:
+        outsiders = [name for name in self._items if name not in self._levels]
+        for name in outsiders:
             self._parents.pop(name, None)
-        self._order = [*self._levels, *outside]
-        if outside:
-            verb, them = ("is", "it") if len(outside) == 1 else ("are", "them")
-            items = f"{format_count(len(outside), 'item')} {verb}"
-            self.notes.append(f"{items} not in the tree: OpenSALT puts {them} below the framework")
+        self._order = [*self._levels, *outsiders]
+        if outsiders:
+            verb, pronoun = ("is", "it") if len(outsiders) == 1 else ("are", "them")
+            items = f"{format_count(len(outsiders), 'item')} {verb}"
+            self.notes.append(
+                f"{items} not in the tree: OpenSALT puts {pronoun} below the framework"
+            )
 
     def _make_cells(
         self, kind: str, entity: JsonObject, columns: Iterable[str], extra: JsonObject
@@ -156,8 +158,8 @@ class OpenSaltWriter(FrameworkWriter):
         entity's. The entity's other fields are counted in ``_left_out``.
         """
         names = [*columns]
-        used = {name.partition(".")[0] for name in names} | DERIVED_FIELDS | extra.keys()
-        for name in entity.keys() - used:
+        used_fields = {name.partition(".")[0] for name in names} | DERIVED_FIELDS | extra.keys()
+        for name in entity.keys() - used_fields:
             self._left_out[f"{kind}.{name}"] += 1
         return [
             extra[name] if name in extra else self._make_cell(kind, name, entity) for name in names
@@ -190,7 +192,7 @@ class OpenSaltWriter(FrameworkWriter):
         levels: dict[str, JsonObject] = {
             name: {"smartLevel": level} for name, level in self._levels.items()
         }
-        stated = [
+        association_rows = [
             self._make_cells(ASSOCIATION.kind, each, ASSOCIATION_SHEET_COLUMNS.values(), {})
             for each in self._associations
             if self._parents.get(_get_node_identifiers(each)[0]) is not each
@@ -198,7 +200,7 @@ class OpenSaltWriter(FrameworkWriter):
         sheets = [
             ("CF Doc", DOCUMENT_COLUMNS, [document]),
             ("CF Item", ITEM_COLUMNS, self._iter_rows(levels, ITEM_COLUMNS.values())),
-            ("CF Association", ASSOCIATION_SHEET_COLUMNS, stated),
+            ("CF Association", ASSOCIATION_SHEET_COLUMNS, association_rows),
         ]
         for association in self._parents.values():
             self._count_omitted_fields(association)
@@ -256,13 +258,17 @@ class OpenSaltWriter(FrameworkWriter):
         """
         codes = {self._items[name].get("humanCodingScheme"): name for name in self._order}
         codes.pop(None, None)
-        wrong = 0
+        mismatch_count = 0
         for name in self._order:
             code = self._items[name].get("humanCodingScheme") or ""
-            found = codes.get(extra[name].get("parentCode") or code.rpartition(".")[0])
-            wrong += found != extra[name].get("parent")
-        if wrong:
-            parents = "parent of 1 item" if wrong == 1 else f"parents of {wrong:,} items"
+            parent = codes.get(extra[name].get("parentCode") or code.rpartition(".")[0])
+            mismatch_count += parent != extra[name].get("parent")
+        if mismatch_count:
+            parents = (
+                "parent of 1 item"
+                if mismatch_count == 1
+                else f"parents of {mismatch_count:,} items"
+            )
             self.notes.append(
                 f"OpenSALT does not find the {parents}, because a code is missing or occurs twice: "
                 "give it a workbook (.xlsx)"
@@ -283,11 +289,11 @@ def _number_siblings(associations: Sequence[JsonObject]) -> list[tuple[JsonObjec
     children are numbered 1, 2, 3 instead.
     """
     numbers = [association.get("sequenceNumber") for association in associations]
-    given = [number for number in numbers if isinstance(number, int) and number >= 0]
+    stored_numbers = [number for number in numbers if isinstance(number, int) and number >= 0]
     ordered = sorted(
         associations,
         key=lambda each: (each.get("sequenceNumber") is None, each.get("sequenceNumber") or 0),
     )
-    if len(set(given)) == len(associations):
+    if len(set(stored_numbers)) == len(associations):
         return [(association, association["sequenceNumber"]) for association in ordered]
     return [(association, index) for index, association in enumerate(ordered, 1)]

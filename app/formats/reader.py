@@ -57,8 +57,10 @@ class AssembledPackage:
         else:
             entity, name = path, ""
             while entity and entity not in self.locations:
-                entity, dot, last = entity.rpartition(".") if "." in entity else ("", "", entity)
-                name = f"{last}{dot and name and '.'}{name}"
+                entity, dot, subfield = (
+                    entity.rpartition(".") if "." in entity else ("", "", entity)
+                )
+                name = f"{subfield}{dot and name and '.'}{name}"
         return self.locations[entity].describe(name) if entity in self.locations else path
 
     def locate_problem(self, problem: Problem) -> Problem:
@@ -110,14 +112,14 @@ def read_framework(  # noqa: PLR0913  each is a choice of its own
         problems = [*problems, *map(file.locate_problem, error.problems)]
     if problems or package is None:
         # Cells that could not be read are often the reason of another problem.
-        unread = [
+        warnings = [
             Problem(path=repair.path, message=repair.explanation)
             for repair in file.repairs
             if repair.kind in UNREAD_CELLS
         ]
-        raise create_validation_error("framework", _sort_problems([*unread, *problems]))
+        raise create_validation_error("framework", _sort_problems([*warnings, *problems]))
     locations = _map_identifiers_to_locations(file.tree, file.locations)
-    located = [replace(one, path=file.describe_location(one.path)) for one in repairs]
+    located = [replace(repair, path=file.describe_location(repair.path)) for repair in repairs]
     package = replace(package, places=locations, derived=file.derived or package.derived)
     return package, _merge_repairs([*file.repairs, *located])
 
@@ -142,7 +144,7 @@ def _sort_problems(problems: Sequence[Problem]) -> list[Problem]:
         number = sheets.setdefault(sheet or "", len(sheets))
         return number, int(row), get_column_number(column or "")
 
-    unique = {(one["path"], one["message"]): one for one in problems}
+    unique = {(problem["path"], problem["message"]): problem for problem in problems}
     return sorted(unique.values(), key=get_position)
 
 
@@ -217,13 +219,13 @@ def _parse_package_json(
 
 def _merge_repairs(repairs: list[RepairSummary]) -> list[RepairSummary]:
     """Merge all repairs of the same kind into one, and add up their counts."""
-    merged: dict[str, RepairSummary] = {}
+    summaries: dict[str, RepairSummary] = {}
     for each in repairs:
-        first = merged.setdefault(each.kind, each)
+        first = summaries.setdefault(each.kind, each)
         if first is not each:
             fields = dict(Counter(first.fields) + Counter(each.fields))
-            merged[each.kind] = replace(first, count=first.count + each.count, fields=fields)
-    return [*merged.values()]
+            summaries[each.kind] = replace(first, count=first.count + each.count, fields=fields)
+    return [*summaries.values()]
 
 
 def _build_unknown_sheet_warning(sheets: list[str]) -> RepairSummary:
@@ -232,7 +234,9 @@ def _build_unknown_sheet_warning(sheets: list[str]) -> RepairSummary:
 
 
 def _build_misspelled_heading_warning(headings: Sequence[MisspelledHeading]) -> RepairSummary:
-    names = [f"{one.heading!r}: did you mean {one.column!r}?" for one in headings]
+    names = [
+        f"{misspelling.heading!r}: did you mean {misspelling.column!r}?" for misspelling in headings
+    ]
     explanation = (
         "An unknown heading resembles a known one; rename it, or its values stay under extensions. "
         f"{join_first(names, MAX_LISTED, ' ')}"

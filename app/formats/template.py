@@ -90,8 +90,8 @@ EXPERT_COLUMNS = {"parentAssociation", "smartLevel", "position", "licenseText", 
 def describe_column(layout: SheetLayout, column: Column) -> str:
     """Return the help text for a column of a template, which says what the column is for."""
     name, *part = column.path
-    whole = DESCRIPTIONS.get(f"{layout.kind}.{column.name}") or DESCRIPTIONS.get(column.name)
-    return whole or LINK_DESCRIPTIONS[part[0]].format(DESCRIPTIONS[name])
+    description = DESCRIPTIONS.get(f"{layout.kind}.{column.name}") or DESCRIPTIONS.get(column.name)
+    return description or LINK_DESCRIPTIONS[part[0]].format(DESCRIPTIONS[name])
 
 
 def write_csv_template(file: BinaryIO) -> None:
@@ -105,7 +105,7 @@ def write_workbook_template(file: BinaryIO) -> None:
     It has sheets for the document, the items and the associations.
     """
     sheets = [
-        (layout.sheet, [one.name for one in get_template_columns(layout)], ())
+        (layout.sheet, [column.name for column in get_template_columns(layout)], ())
         for layout in TEMPLATE_LAYOUTS
     ]
     help_header = ("sheet", "column", "what to write", "what it is for")

@@ -119,13 +119,13 @@ class TableWriter(FrameworkWriter):
         if child is None:
             return {**cells, "parentAssociation": NO_PARENT}
         fields = {name: child[name] for name in child if name not in ROW_FIELDS}
-        placed = {
+        parent_cells = {
             "parent": child["destinationNodeURI"]["identifier"],
             "parentAssociation": to_json_cell(fields),
         }
         if "sequenceNumber" in child:
-            placed["sequenceNumber"] = child["sequenceNumber"]
-        return {**cells, **placed}
+            parent_cells["sequenceNumber"] = child["sequenceNumber"]
+        return {**cells, **parent_cells}
 
     def _spool_remaining_rows(self) -> None:
         """Store the rows that are known only when all entities have been added.
@@ -143,8 +143,8 @@ class TableWriter(FrameworkWriter):
             self._spool(PACKAGE, dict(self._package))
 
     def _get_header(self, layout: SheetLayout) -> list[str]:
-        used = {*self._used[layout], *layout.first}
-        return [name for name in layout.columns if name in used]
+        used_columns = {*self._used[layout], *layout.first}
+        return [name for name in layout.columns if name in used_columns]
 
     def finish(self) -> None:
         """Write all added rows to the file.
@@ -163,18 +163,21 @@ class TableWriter(FrameworkWriter):
         )
         xlsx.write_workbook(
             self._file,
-            ((one.sheet, self._get_header(one), self._iter_rows(one)) for one in sheets),
+            (
+                (layout.sheet, self._get_header(layout), self._iter_rows(layout))
+                for layout in sheets
+            ),
         )
 
     def _write_csv(self) -> None:
         """Write one table with the rows of all classes; its first column names the class."""
-        present = [layout for layout in LAYOUTS if layout in self._spools]
+        layouts = [layout for layout in LAYOUTS if layout in self._spools]
         names = dict.fromkeys(
-            name for layout in (ITEM, *present) for name in self._get_header(layout)
+            name for layout in (ITEM, *layouts) for name in self._get_header(layout)
         )
         rows = (
             [layout.kind, *map(cells.get, names)]
-            for layout in present
+            for layout in layouts
             for cells in self._iter_spooled_rows(layout)
         )
         csv.write_csv(self._file, chain([[CLASS_COLUMN, *names]], rows))

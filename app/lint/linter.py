@@ -147,8 +147,8 @@ def _report_schema_problems(
     problems: list[Problem], unrepairable: list[Problem]
 ) -> Iterator[Violation]:
     reported = {problem["path"] for problem in problems}
-    uncovered = [problem for problem in unrepairable if problem["path"] not in reported]
-    for problem in (*problems, *uncovered):
+    unreported = [problem for problem in unrepairable if problem["path"] not in reported]
+    for problem in (*problems, *unreported):
         yield Violation(SCHEMA.id, SCHEMA.severity, problem["message"], problem["path"])
 
 
@@ -170,7 +170,7 @@ def _add_positions_and_repairs(
     ``unrepairable`` the problems that remain after them.
     """
     invalid_paths = {problem["path"] for problem in unrepairable}
-    invalid_paths |= {one for path in invalid_paths for one in iter_ancestor_paths(path)}
+    invalid_paths |= {ancestor for path in invalid_paths for ancestor in iter_ancestor_paths(path)}
     positions = JsonPositionFinder(text, {violation.path for violation in violations})
     located = []
     for violation in violations:

@@ -74,7 +74,7 @@ def format_text(results: Sequence[SourceLintResult], *, width: int | None, show_
     ``show_all`` is True. Lines are wrapped to ``width`` columns unless it is None. Unreadable
     sources are left out.
     """
-    lines = [line for one in results for line in _format_result(one, show_all=show_all)]
+    lines = [line for result in results for line in _format_result(result, show_all=show_all)]
     if width:
         lines = [part for line in lines for part in _wrap_line(line, width)]
     # File names are bytes, so that a path may contain what no encoding has.

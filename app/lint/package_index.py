@@ -119,7 +119,9 @@ class PackageIndex:
     def tree_edges(self) -> list[Edge]:
         """The edges of isChildOf associations, except those that connect a node to itself."""
         edges = self.edges
-        return [one for one in edges if one.type == IS_CHILD_OF and one.origin != one.destination]
+        return [
+            edge for edge in edges if edge.type == IS_CHILD_OF and edge.origin != edge.destination
+        ]
 
     @cached_property
     def edges_by_child(self) -> dict[str, list[Edge]]:

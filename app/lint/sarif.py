@@ -32,16 +32,17 @@ def format_sarif(results: Sequence[SourceLintResult], *, show_all: bool) -> byte
     If there are more than 25,000 violations, writes only the most severe, unless ``show_all`` is
     True.
     """
-    located = [(result.source, one) for result in results for one in result.violations]
-    shown = located
+    located = [(result.source, violation) for result in results for violation in result.violations]
+    reported = located
     if not show_all:
         by_severity = sorted(located, key=lambda pair: SEVERITIES.index(pair[1].severity))
-        shown = by_severity[:MAX_RESULTS]
-    unread = [result for result in results if result.reason is not None]
-    notices = [_build_notice("error", f"{result.source}: {result.reason}") for result in unread]
-    if len(shown) < len(located):
+        reported = by_severity[:MAX_RESULTS]
+    unreadable = [result for result in results if result.reason is not None]
+    notices = [_build_notice("error", f"{result.source}: {result.reason}") for result in unreadable]
+    if len(reported) < len(located):
         text = (
-            f"the {len(shown):,} most severe of {len(located):,} results; --all writes all of them"
+            f"the {len(reported):,} most severe of {len(located):,} results; "
+            "--all writes all of them"
         )
         notices.append(_build_notice("warning", text))
     driver = {
@@ -51,12 +52,14 @@ def format_sarif(results: Sequence[SourceLintResult], *, show_all: bool) -> byte
     }
     run = {
         "tool": {"driver": driver},
-        "invocations": [{"executionSuccessful": not unread, "toolExecutionNotifications": notices}],
+        "invocations": [
+            {"executionSuccessful": not unreadable, "toolExecutionNotifications": notices}
+        ],
         "artifacts": [
             {"location": {"uri": _build_uri(source)}}
             for source in dict.fromkeys(result.source for result in results)
         ],
-        "results": _build_results(shown),
+        "results": _build_results(reported),
         "columnKind": "unicodeCodePoints",
     }
     return to_json({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2) + b"\n"

@@ -130,8 +130,8 @@ class _Token:
         return truncate_for_message(self.text)
 
 
-def _build_error(position: int, found: object, expected: str) -> BadRequest:
-    message = f"at character {position}: found {found}, expected {expected}"
+def _build_error(position: int, actual: object, expected: str) -> BadRequest:
+    message = f"at character {position}: found {actual}, expected {expected}"
     return BadRequest(message, code="bad_filter")
 
 

@@ -95,7 +95,9 @@ def fill_in_required_fields(entities: Entities, log: RepairLog) -> None:
 
 
 def _get_document_time(entities: Entities) -> str | None:
-    times = (one.get("lastChangeDateTime") for schema, one in entities if schema is CFPckgDocument)
+    times = (
+        entity.get("lastChangeDateTime") for schema, entity in entities if schema is CFPckgDocument
+    )
     changed = next(times, None)
     return changed if isinstance(changed, str) else None
 

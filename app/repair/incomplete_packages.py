@@ -108,20 +108,20 @@ class IncompletePackageCompleter:
         if self._document is not None:
             key = _find_key(self._package, "CFDocument") or ""
             holders.append((self._document, join_path(self._root, key)))
-        plain = self._items()
+        top_items = self._items()
         lists = [
             (holder, name, join_path(path, name))
             for holder, path in holders
             for name in find_child_lists(holder)
-            if holder[name] is not plain
+            if holder[name] is not top_items
         ]
-        is_tree = bool(lists) or any(map(find_child_lists, plain))
-        if self._document is None and (is_tree or (plain and self._metadata)):
+        is_tree = bool(lists) or any(map(find_child_lists, top_items))
+        if self._document is None and (is_tree or (top_items and self._metadata)):
             self._create_document({name for _, name, _ in lists})
         if not is_tree:
             return []
         plain_path = join_path(self._root, _find_key(self._package, "CFItems") or "")
-        roots = [(item, f"{plain_path}[{index}]") for index, item in enumerate(plain)]
+        roots = [(item, f"{plain_path}[{index}]") for index, item in enumerate(top_items)]
         for holder, name, path in lists:
             roots += [(item, f"{path}[{index}]") for index, item in enumerate(holder.pop(name))]
             self._log.record("nested-items", path)
@@ -222,8 +222,8 @@ class IncompletePackageCompleter:
             if _get_identifier(item) is not None:
                 continue
             again = f"#{counts[name]}" if counts[name] > 1 else ""
-            made = str(uuid5(space, f"CFItem\n{name}{again}"))
-            item["identifier"] = identifier = find_last_uuid(_get(item, "uri")) or made
+            new_identifier = str(uuid5(space, f"CFItem\n{name}{again}"))
+            item["identifier"] = identifier = find_last_uuid(_get(item, "uri")) or new_identifier
             self.derived.items.append(identifier)
             path = join_path(self._root, f"CFItems[{index}]")
             path = join_path(self._log.get_path_before_move(item) or path, "identifier")
@@ -236,11 +236,11 @@ class IncompletePackageCompleter:
         item that already has a parent is not made its child.
         """
         key = _find_key(self._package, "CFAssociations") or "CFAssociations"
-        stated = self._package.setdefault(key, [])
-        if not isinstance(stated, list):
+        associations = self._package.setdefault(key, [])
+        if not isinstance(associations, list):
             return
-        known = set(_iter_child_pairs(stated))
-        origins = {origin for origin, _ in known}
+        stored_pairs = set(_iter_child_pairs(associations))
+        origins = {origin for origin, _ in stored_pairs}
         space = uuid5(NAMESPACE_URL, document_identifier)
         document = self._document or {}
         siblings: dict[str, list[tuple[Json, Any]]] = defaultdict(list)
@@ -248,7 +248,7 @@ class IncompletePackageCompleter:
             number = item.pop("sequenceNumber", None)
             origin = _get_identifier(item)
             destination = _get_identifier(parent) if parent else document_identifier
-            if (origin, destination) in known or (parent is None and origin in origins):
+            if (origin, destination) in stored_pairs or (parent is None and origin in origins):
                 continue
             identifier = str(uuid5(space, f"{origin}\n{IS_CHILD_OF}\n{destination}"))
             association: Json = {
@@ -265,7 +265,7 @@ class IncompletePackageCompleter:
             self._log.record_path_before_move(association, path)
             self.derived.times.add(("CFAssociation", identifier))
             siblings[str(destination)].append((association, number))
-            stated.append(association)
+            associations.append(association)
         for group in siblings.values():
             self._number_siblings(group)
 
@@ -338,9 +338,9 @@ def _get_identifier(obj: Json) -> str | None:
 
     Letter case of the field names is ignored, and blank values count as missing.
     """
-    found = (_get(obj, name) for name in IDENTIFIER_NAMES)
-    given = next((each for each in found if each is not None and str(each).strip()), None)
-    return None if given is None else str(given).strip()
+    values = (_get(obj, name) for name in IDENTIFIER_NAMES)
+    identifier = next((each for each in values if each is not None and str(each).strip()), None)
+    return None if identifier is None else str(identifier).strip()
 
 
 def _make_link(node: Json) -> Json:

@@ -80,15 +80,15 @@ def has_noncanonical_references(rows: Iterable[EntityRow]) -> bool:
 
     For example, the reference may be in upper case. ``rows`` are all entities of a package.
     """
-    known: set[str] = set()
+    identifiers: set[str] = set()
     referenced: set[str] = set()
     for row in rows:
-        known.add(row.identifier)
+        identifiers.add(row.identifier)
         referenced.update(IDENTIFIERS_IN_BODY.findall(row.body))
         if row.keywords:
             referenced.update(IDENTIFIERS_IN_BODY.findall(row.keywords))
-    unknown = referenced - known
-    folded = {normalize_identifier(name) for name in known} if unknown else set()
+    unknown = referenced - identifiers
+    folded = {normalize_identifier(name) for name in identifiers} if unknown else set()
     return any(normalize_identifier(_get_last_segment(name)) in folded for name in unknown)
 
 
@@ -228,13 +228,15 @@ def repair_external_link(link: Json, log: RepairLog) -> str | None:
     if original is None:
         return None
     if not is_identifier(before):
-        made = link["identifier"] = str(uuid5(NAMESPACE_URL, original.strip()))
+        new_identifier = link["identifier"] = str(uuid5(NAMESPACE_URL, original.strip()))
         if is_uri(original) and not is_uri(link.get("uri")):
             link["uri"] = original
         link.setdefault("title", original)
         if isinstance(before, str) and before.strip() and before not in link.values():
             replaced = before
-        log.record("external-node", log.get_original_path(link, "identifier"), before, made)
+        log.record(
+            "external-node", log.get_original_path(link, "identifier"), before, new_identifier
+        )
     uri = link.get("uri")
     if isinstance(uri, str) and not is_uri(uri) and uri != link["identifier"]:
         link.setdefault("title", uri)
@@ -309,7 +311,7 @@ def replace_url_identifiers(entities: Entities, log: RepairLog) -> dict[str, str
         original = entity.get("identifier")
         if not is_url_identifier(original):
             continue
-        made = entity["identifier"] = aliases.setdefault(
+        new_identifier = entity["identifier"] = aliases.setdefault(
             original, str(uuid5(NAMESPACE_URL, original))
         )
         uri = entity.get("uri")
@@ -318,7 +320,9 @@ def replace_url_identifiers(entities: Entities, log: RepairLog) -> dict[str, str
                 extensions.setdefault("uri", uri)
             log.count_repaired_field("url-identifier", "extensions.uri")
         entity["uri"] = original
-        log.record("url-identifier", log.get_original_path(entity, "identifier"), original, made)
+        log.record(
+            "url-identifier", log.get_original_path(entity, "identifier"), original, new_identifier
+        )
     return aliases
 
 
@@ -329,7 +333,9 @@ def replace_url_identifier_in_link(link: Json, log: RepairLog) -> None:
     """
     original = link.get("identifier")
     if is_url_identifier(original):
-        made = link["identifier"] = str(uuid5(NAMESPACE_URL, original))
+        new_identifier = link["identifier"] = str(uuid5(NAMESPACE_URL, original))
         if not is_uri(link.get("uri")):
             link["uri"] = original
-        log.record("url-identifier", log.get_original_path(link, "identifier"), original, made)
+        log.record(
+            "url-identifier", log.get_original_path(link, "identifier"), original, new_identifier
+        )

@@ -31,8 +31,8 @@ class Redactor:
     ``known`` holds the server's own secrets, which are recognized by their values.
     """
 
-    def __init__(self, known: Iterable[str] = ()) -> None:
-        values = [value for value in known if len(value) >= MIN_KNOWN_CHARS]
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        values = [value for value in secrets if len(value) >= MIN_KNOWN_CHARS]
         self._known = {*values, *(json.dumps(value)[1:-1] for value in values)}
 
     def redact_query(self, query: str) -> str:
@@ -87,9 +87,9 @@ class Redactor:
             parsed = json.loads(raw, object_pairs_hook=redact)
         except (ValueError, RecursionError):
             return b""
-        written = json.dumps(parsed)
-        redacted = self.redact_text(written)
-        return redacted.encode() if has_secret or redacted != written else raw
+        text = json.dumps(parsed)
+        redacted = self.redact_text(text)
+        return redacted.encode() if has_secret or redacted != text else raw
 
     def redact_text(self, text: str) -> str:
         """Return a string with known secrets and JSON Web Tokens replaced with ``[redacted]``."""
@@ -98,12 +98,12 @@ class Redactor:
         return JSON_WEB_TOKEN.sub(MARK, text)
 
     def _may_contain_secret(self, text: str) -> bool:
-        lowered = text.lower()
-        has_secret_word = any(word in lowered for word in SECRET_WORDS)
+        lowercase = text.lower()
+        has_secret_word = any(word in lowercase for word in SECRET_WORDS)
         return has_secret_word or any(secret in text for secret in (*self._known, "eyJ"))
 
 
 def is_secret_name(name: str) -> bool:
     """Return whether a field with this name holds a secret: True for ``client_secret``."""
-    lowered = name.lower()
-    return any(word in lowered for word in SECRET_WORDS) and lowered not in NOT_SECRET
+    lowercase = name.lower()
+    return any(word in lowercase for word in SECRET_WORDS) and lowercase not in NOT_SECRET

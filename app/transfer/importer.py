@@ -155,7 +155,7 @@ class Importer:
             result.status = "valid"
             return
         guard: Guard | None = None if self.allow_deletes else raise_for_data_loss
-        written = await write_package(
+        write_result = await write_package(
             database,
             package,
             progress=progress,
@@ -163,9 +163,9 @@ class Importer:
             guard=guard,
             dry_run=self.dry_run,
         )
-        result.counts = written.counts
-        replaced = "replaced" if written.changed_count else "unchanged"
-        result.status = "created" if written.is_created else replaced
+        result.counts = write_result.counts
+        replaced = "replaced" if write_result.changed_count else "unchanged"
+        result.status = "created" if write_result.is_created else replaced
 
     def _parse(
         self, source: PackageSource, raw: bytes
@@ -225,12 +225,12 @@ def _explain_repeated_document(
     A dry run stores nothing, so it compares each source with the database only, without the changes
     that an earlier source would make.
     """
-    same = [each.source for each in earlier_results if each.document == result.document]
-    if not result.document or not same:
+    earlier_sources = [each.source for each in earlier_results if each.document == result.document]
+    if not result.document or not earlier_sources:
         return None
     return (
-        f"the dry run compares it with the database, not with {same[-1]}, which has the same "
-        "document and would be imported before it"
+        f"the dry run compares it with the database, not with {earlier_sources[-1]}, which has "
+        "the same document and would be imported before it"
     )
 
 

@@ -160,13 +160,13 @@ class Syncer:
         410.
         """
         count = len(unlisted)
-        kept = f"; {format_count(count, 'unlisted framework')} kept" if count else ""
+        suffix = f"; {format_count(count, 'unlisted framework')} kept" if count else ""
         if documents.error:
             return f"the list could not be read to its end; nothing is deleted; {documents.error}"
         if documents.incomplete_reason and count:
-            return f"the list is not known to be complete: {documents.incomplete_reason}{kept}"
+            return f"the list is not known to be complete: {documents.incomplete_reason}{suffix}"
         if not documents.package_urls and count and not self.allow_deletes:
-            return f"the list is empty{kept}; {ALLOW_FLAG} deletes those whose packages are gone"
+            return f"the list is empty{suffix}; {ALLOW_FLAG} deletes those whose packages are gone"
         return None
 
     async def _delete_outdated_mirrors(
@@ -236,25 +236,25 @@ class Syncer:
             repair_and_parse, fetched.body, allow_dense=self.allow_dense
         )
         result.document = package.document_identifier
-        written = await write_package(
+        write_result = await write_package(
             self.database,
             package,
             progress=self.progress,
             guard=None if self.allow_deletes else raise_for_data_loss,
             dry_run=self.dry_run,
         )
-        result.changes += written.changes
-        result.counts = written.counts
+        result.changes += write_result.changes
+        result.counts = write_result.counts
         if mirror and mirror.document_identifier != result.document:
             result.notes.append(
                 f"this URL used to have document {mirror.document_identifier}, which is kept; to "
                 f"delete it, run: case-server delete document {mirror.document_identifier}"
             )
         changed = "changed" if result.changes else "unchanged"
-        result.status = "created" if written.is_created else changed
+        result.status = "created" if write_result.is_created else changed
         if not self.dry_run:
             validators = (fetched.headers.get("ETag"), fetched.headers.get("Last-Modified"))
-            revision = (written.revision.history, written.revision.document)
+            revision = (write_result.revision.history, write_result.revision.document)
             state = Mirror(result.url, list_url, result.document, *validators, *revision)
             await mirrors.save_mirror(self.database, state)
 
@@ -292,9 +292,11 @@ class Syncer:
             async with self._lock_source(mirror.url):
                 document = mirror.document_identifier
                 urls = await mirrors.list_source_urls(self.database, document)
-                if others := [url for url in urls if url != mirror.url]:
+                if other_urls := [url for url in urls if url != mirror.url]:
                     result.status = "unchanged"
-                    result.notes.append(f"gone from this URL, but still mirrored from {others[0]}")
+                    result.notes.append(
+                        f"gone from this URL, but still mirrored from {other_urls[0]}"
+                    )
                 else:
                     await self._delete_document(document, result)
                 if not self.dry_run:

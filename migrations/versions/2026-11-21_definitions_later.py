@@ -25,6 +25,6 @@ def downgrade() -> None:
     alter_constraints("NOT DEFERRABLE")
 
 
-def alter_constraints(how: str) -> None:
+def alter_constraints(clause: str) -> None:
     for table, column in REFERENCES:
-        op.execute(f"ALTER TABLE {table} ALTER CONSTRAINT fk_{table}_{column} {how}")
+        op.execute(f"ALTER TABLE {table} ALTER CONSTRAINT fk_{table}_{column} {clause}")

@@ -27,23 +27,23 @@ def key(
     return sa.ForeignKeyConstraint([column], [references], name=name, ondelete=ondelete)
 
 
-def create_bodies(name: str, *more: sa.schema.SchemaItem) -> None:
+def create_bodies(name: str, *schema_items: sa.schema.SchemaItem) -> None:
     op.create_table(
         name,
         from_body("identifier", "identifier"),
         sa.Column("ordinal", sa.BigInteger(), sa.Identity(start=10**12), nullable=False),
         sa.Column("body", sa.JSON(), nullable=False),
-        *more,
+        *schema_items,
         sa.PrimaryKeyConstraint("identifier", name=f"pk_{name}"),
     )
 
 
-def create_entities(name: str, *more: sa.schema.SchemaItem) -> None:
-    create_bodies(name, sa.Column("last_change_date_time", MOMENT, nullable=False), *more)
+def create_entities(name: str, *schema_items: sa.schema.SchemaItem) -> None:
+    create_bodies(name, sa.Column("last_change_date_time", MOMENT, nullable=False), *schema_items)
 
 
-def create_deletable(name: str, *more: sa.schema.SchemaItem) -> None:
-    create_entities(name, *more, sa.Column("deleted_at", MOMENT))
+def create_deletable(name: str, *schema_items: sa.schema.SchemaItem) -> None:
+    create_entities(name, *schema_items, sa.Column("deleted_at", MOMENT))
     deleted = sa.text("deleted_at IS NOT NULL")
     op.create_index(f"ix_{name}_deleted", name, ["identifier"], postgresql_where=deleted)
 

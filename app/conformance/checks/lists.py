@@ -183,8 +183,8 @@ def check_filter_not_equal(server: ServerUnderTest) -> str:
         raise CheckSkipped("all documents on the first page have the same title")
     condition = f"title!={quote_filter_value(title)}"
     documents = _filter_documents(server, condition, contains_sample=False)
-    wrong = [document for document in documents if _has_title(document, title)]
-    expect(not wrong, f"title!='{title}' returns {get_identifiers(wrong)}")
+    mismatches = [document for document in documents if _has_title(document, title)]
+    expect(not mismatches, f"title!='{title}' returns {get_identifiers(mismatches)}")
     return f"{len(documents)} others"
 
 
@@ -294,8 +294,8 @@ def _expect_filter_by_title(server: ServerUnderTest, condition: str, title: str)
     ``condition`` is the filter, and ``title`` that of the sample document.
     """
     documents = _filter_documents(server, condition)
-    wrong = [document for document in documents if not _has_title(document, title)]
-    expect(not wrong, f"{condition} returns {get_identifiers(wrong)} as well")
+    mismatches = [document for document in documents if not _has_title(document, title)]
+    expect(not mismatches, f"{condition} returns {get_identifiers(mismatches)} as well")
     return f"{len(documents)} with that title"
 
 

@@ -231,11 +231,11 @@ def _build_revision_counters_subquery(document: ColumnElement[str]) -> FromClaus
     of rows that ``compact_revisions`` can merge.
     """
     old, new = tables.revisions.c, tables.revision_marks.c
-    zero: ColumnElement[int] = literal_column("0")
-    one: ColumnElement[int] = literal_column("1")
+    no_increments: ColumnElement[int] = literal_column("0")
+    single_increment: ColumnElement[int] = literal_column("1")
     writes = union_all(
-        select(old.scope, old.version, old.changed_at, zero.label("increments")),
-        select(new.scope, new.step, new.changed_at, one),
+        select(old.scope, old.version, old.changed_at, no_increments.label("increments")),
+        select(new.scope, new.step, new.changed_at, single_increment),
     ).subquery("writes")
     definitions, nodes = (
         literal(scope, Text) for scope in (tables.DEFINITIONS_SCOPE, tables.NODES_SCOPE)
@@ -243,7 +243,7 @@ def _build_revision_counters_subquery(document: ColumnElement[str]) -> FromClaus
 
     def counter(scope: ColumnElement[str]) -> ColumnElement[int]:
         total = func.sum(writes.c.version).filter(writes.c.scope == scope)
-        return func.coalesce(total, zero).cast(BigInteger)
+        return func.coalesce(total, no_increments).cast(BigInteger)
 
     return (
         select(
@@ -251,7 +251,7 @@ def _build_revision_counters_subquery(document: ColumnElement[str]) -> FromClaus
             counter(definitions).label("definitions"),
             counter(nodes).label("nodes"),
             func.max(writes.c.changed_at).label("changed_at"),
-            func.coalesce(func.sum(writes.c.increments), zero).label("increments"),
+            func.coalesce(func.sum(writes.c.increments), no_increments).label("increments"),
         )
         .where(writes.c.scope == func.any(array((document, definitions, nodes))))
         .lateral("counters")

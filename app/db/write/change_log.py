@@ -65,7 +65,7 @@ def build_write_cte(table: Table, *writes: Insert | Update) -> CTE:
         write.returning(table.c.identifier).cte(f"{table.name}_written_{number}")
         for number, write in enumerate(writes)
     ]
-    written = (
+    written_rows = (
         union_all(*(select(cte.c.identifier) for cte in ctes)).subquery(f"{table.name}_written")
         if len(ctes) > 1
         else ctes[0]
@@ -78,10 +78,10 @@ def build_write_cte(table: Table, *writes: Insert | Update) -> CTE:
     if "deleted_at" in table.c:
         operations.append((before.c.deleted_at.is_not(None), literal_column(f"'{tables.REVIVE}'")))
     operation = case(*operations, else_=literal_column(f"'{tables.UPDATE}'"))
-    columns = [written.c.identifier, operation.label("operation")]
+    columns = [written_rows.c.identifier, operation.label("operation")]
     if "document_identifier" in table.c:
         columns.append(before.c.document_identifier.label("previous_document"))
-    joined = written.outerjoin(before, before.c.identifier == written.c.identifier)
+    joined = written_rows.outerjoin(before, before.c.identifier == written_rows.c.identifier)
     return select(*columns).select_from(joined).cte(f"{table.name}_operations")
 
 
@@ -134,21 +134,21 @@ def _build_scope_query(write: EntityWrite) -> Select[Any]:
     Each row is one scope: the document, the previous document of moved entities,
     ``DEFINITIONS_SCOPE`` or ``NODES_SCOPE``. A row can be NULL, which the caller must filter out.
     """
-    written, resource, document = write
-    operation = written.c.operation
+    write_cte, resource, document = write
+    operation = write_cte.c.operation
     if document is None:
         # Creating a definition changes no package, because none contains the definition yet.
         is_not_new = operation != literal_column(f"'{tables.CREATE}'")
         scope = literal(tables.DEFINITIONS_SCOPE).label("scope")
-        return select(scope).select_from(written).where(is_not_new)
+        return select(scope).select_from(write_cte).where(is_not_new)
     scopes: list[ColumnElement[Any]] = [document]
-    if "previous_document" in written.c:
-        scopes.append(func.nullif(written.c.previous_document, document))
+    if "previous_document" in write_cte.c:
+        scopes.append(func.nullif(write_cte.c.previous_document, document))
     if resource.name in NODE_KINDS:
         is_existence_changed = operation != literal_column(f"'{tables.UPDATE}'")
         scopes.append(case((is_existence_changed, literal_column(f"'{tables.NODES_SCOPE}'"))))
     unnested = func.unnest(array(scopes)).table_valued("scope").render_derived("scopes").lateral()
-    return select(unnested.c.scope).select_from(written.join(unnested, true()))
+    return select(unnested.c.scope).select_from(write_cte.join(unnested, true()))
 
 
 def build_revision_increment_cte(*scopes: Select[Any], distinct: bool = True) -> CTE:
@@ -158,26 +158,26 @@ def build_revision_increment_cte(*scopes: Select[Any], distinct: bool = True) ->
     ``DEFINITIONS_SCOPE`` or ``NODES_SCOPE``. Set ``distinct`` to False if there are few duplicates,
     because incrementing a scope twice is faster than removing the duplicate.
     """
-    touched = _union_all(scopes).subquery("touched")
-    rows = select(touched.c.scope).where(touched.c.scope.is_not(None))
+    scope_rows = _union_all(scopes).subquery("touched")
+    rows = select(scope_rows.c.scope).where(scope_rows.c.scope.is_not(None))
     increments = insert(tables.revision_marks)
     return increments.from_select(["scope"], rows.distinct() if distinct else rows).cte("marked")
 
 
-def _build_item_count_insert(written: CTE, document: Any, *, aggregate: bool) -> CTE:
+def _build_item_count_insert(write_cte: CTE, document: Any, *, aggregate: bool) -> CTE:
     def has_operation(*names: str) -> ColumnElement[bool]:
-        return written.c.operation.in_([literal_column(f"'{name}'") for name in names])
+        return write_cte.c.operation.in_([literal_column(f"'{name}'") for name in names])
 
     # Only the items of a new framework have no previous document.
-    previous = written.c.get("previous_document", document)
+    previous = write_cte.c.get("previous_document", document)
     is_moved = and_(has_operation(tables.UPDATE), previous != document)
     is_added = or_(has_operation(tables.CREATE, tables.REVIVE), is_moved)
     is_removed = or_(has_operation(tables.DELETE), is_moved)
     added: ColumnElement[int] = literal_column("1").label("difference")
     removed: ColumnElement[int] = literal_column("-1").label("difference")
     rows: Select[Any] | CompoundSelect[Any] = union_all(
-        select(document.label("document"), added).select_from(written).where(is_added),
-        select(previous.label("document"), removed).select_from(written).where(is_removed),
+        select(document.label("document"), added).select_from(write_cte).where(is_added),
+        select(previous.label("document"), removed).select_from(write_cte).where(is_removed),
     )
     if aggregate:
         differences = rows.subquery("differences")
@@ -192,28 +192,28 @@ def _union_all(queries: Sequence[Select[Any]]) -> Select[Any] | CompoundSelect[A
     return union_all(*queries) if len(queries) > 1 else queries[0]
 
 
-def compile_write_and_count(written: CTE, kind: str, *ctes: CTE) -> CompiledStatement:
+def compile_write_and_count(write_cte: CTE, kind: str, *ctes: CTE) -> CompiledStatement:
     """Compile a SQL statement that counts the entities written by a CTE, and runs other CTEs.
 
-    ``written`` is the CTE that writes entities of the class ``kind``, such as "CFItem"; ``ctes``
+    ``write_cte`` is the CTE that writes entities of the class ``kind``, such as "CFItem"; ``ctes``
     are the others, for example those of ``build_log_ctes``. Each row is (kind, operation, changed),
     where ``changed`` is a number of entities.
     """
-    columns = (literal(kind).label("kind"), written.c.operation, func.count().label("changed"))
-    return CompiledStatement(select(*columns).group_by(written.c.operation).add_cte(*ctes))
+    columns = (literal(kind).label("kind"), write_cte.c.operation, func.count().label("changed"))
+    return CompiledStatement(select(*columns).group_by(write_cte.c.operation).add_cte(*ctes))
 
 
 def compile_logged_write(
-    written: CTE, resource: ResourceType, document: ColumnElement[Any] | None
+    write_cte: CTE, resource: ResourceType, document: ColumnElement[Any] | None
 ) -> CompiledStatement:
     """Compile a SQL statement that runs a CTE, logs what it wrote and counts the entities.
 
-    ``written`` is a CTE as in ``build_write_cte``, which writes entities of the type ``resource``.
+    ``write_cte`` is a CTE of ``build_write_cte``, which writes entities of the type ``resource``.
     ``document`` is the SQL for the identifier of their document, or None for definitions. Each row
     is (kind, operation, changed), where ``changed`` is a number of entities.
     """
-    ctes = build_log_ctes(EntityWrite(written, resource, document))
-    return compile_write_and_count(written, resource.name, *ctes)
+    ctes = build_log_ctes(EntityWrite(write_cte, resource, document))
+    return compile_write_and_count(write_cte, resource.name, *ctes)
 
 
 def build_has_rows_condition(cte: CTE) -> ColumnElement[bool]:

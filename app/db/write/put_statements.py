@@ -146,14 +146,14 @@ def _build_entity_write_ctes(
             .cte("after_register")
         )
     names = ("last_change_date_time", *columns)
-    written = change_log.build_write_cte(
+    write_cte = change_log.build_write_cte(
         table,
         dml.build_update_if_changed(source, table, *names),
         dml.build_insert_if_missing(source, table, *names),
     )
-    linked, unlinked = _build_link_write_ctes(references, definition_writes, source, written)
+    linked, unlinked = _build_link_write_ctes(references, definition_writes, source, write_cte)
 
-    writes = [change_log.EntityWrite(written, resource, document)]
+    writes = [change_log.EntityWrite(write_cte, resource, document)]
     writes += [
         change_log.EntityWrite(cte, each.resource, None) for each, cte in definition_writes.items()
     ]
@@ -163,41 +163,43 @@ def _build_entity_write_ctes(
         for cte in linked
     ]
     logged = change_log.build_log_ctes(*writes, scopes=link_scopes, aggregate=False)
-    return written, [*logged, *unlinked]
+    return write_cte, [*logged, *unlinked]
 
 
 def _build_link_write_ctes(
     references: Iterable[dml.DefinitionReference],
-    present: Collection[dml.DefinitionReference],
+    present_references: Collection[dml.DefinitionReference],
     source: FromClause,
-    written: CTE,
+    write_cte: CTE,
 ) -> tuple[list[CTE], list[CTE]]:
     """Return the CTEs that insert links of an entity, and the CTEs that delete old ones.
 
-    ``references`` are all link fields of the entity's class, ``present`` those that the entity
-    contains. ``source`` is the CTE that selects the entity, ``written`` the one that writes it.
-    Fields with a single link are skipped, because it is stored in the entity's own row.
+    ``references`` are all link fields of the entity's class, ``present_references`` those that the
+    entity contains. ``source`` is the CTE that selects the entity, ``write_cte`` the one that
+    writes it. Fields with a single link are skipped, because it is stored in the entity's own row.
     """
     # Links are compared only if the row was written, because another transaction may have changed
     # the links of an unchanged row in the meantime.
-    own = select(source).where(source.c.identifier.in_(select(written.c.identifier))).cte("own")
-    is_written = change_log.build_has_rows_condition(written)
+    written_rows = (
+        select(source).where(source.c.identifier.in_(select(write_cte.c.identifier))).cte("own")
+    )
+    is_written = change_log.build_has_rows_condition(write_cte)
     linked: list[CTE] = []
     unlinked: list[CTE] = []
     for reference in references:
         name, table = reference.resource.table, reference.link_table
         if table is None:
             continue
-        is_present = reference in present
+        is_present = reference in present_references
         if is_present:
             insertion = dml.build_link_insert(
-                source if reference.keeps_old_links else own, reference, table
+                source if reference.keeps_old_links else written_rows, reference, table
             )
             linked.append(insertion.returning(literal_column("1")).cte(f"linked_{name}"))
         if not reference.keeps_old_links:
             # Most items link to no subject and need no comparison.
             deletion = (
-                dml.build_stale_link_deletion(own, reference, table)
+                dml.build_stale_link_deletion(written_rows, reference, table)
                 if is_present
                 else delete(table).where(next(iter(table.c)) == IDENTIFIER, is_written)
             )
@@ -231,22 +233,22 @@ def _compile_document_put(strategy: LinkStrategy) -> CompiledStatement:
     )
     links_resolved = _build_links_resolved_condition(DOCUMENTS, row.c.body, strategy)
     source = select(row).where(claimed_by.is_(None), links_resolved).cte("source")
-    written, ctes = _build_entity_write_ctes(
+    write_cte, ctes = _build_entity_write_ctes(
         DOCUMENTS, source, document=IDENTIFIER, strategy=strategy
     )
-    ctes.append(_build_package_upsert(source, written))
+    ctes.append(_build_package_upsert(source, write_cte))
     checks = select(claimed_by.label("claimed_by"), links_resolved.label("links_resolved"))
     return CompiledStatement(checks.select_from(row).add_cte(*ctes), has_generic_plan=True)
 
 
-def _build_package_upsert(source: CTE, written: CTE) -> CTE:
+def _build_package_upsert(source: CTE, write_cte: CTE) -> CTE:
     table = tables.packages
-    wanted = (select(source.c.package).scalar_subquery(), IDENTIFIER)
-    released = package_identifiers.build_identifier_release_cte(*wanted, new_owner=IDENTIFIER)
+    parameters = (select(source.c.package).scalar_subquery(), IDENTIFIER)
+    released = package_identifiers.build_identifier_release_cte(*parameters, new_owner=IDENTIFIER)
     row = select(build_text_extract(source.c.body, "identifier"), source.c.package)
     statement = insert(table).from_select(
         ["document_identifier", "identifier"],
-        row.where(change_log.build_wait_condition(written, released)),
+        row.where(change_log.build_wait_condition(write_cte, released)),
     )
     return statement.on_conflict_do_update(
         index_elements=[table.c.document_identifier],

@@ -63,7 +63,9 @@ class PackageAssembler:
             for row in rows:
                 self._rows[row.layout].append(row)
             self._numeric_codes |= rows.numeric_codes
-        self.misspelled_headings = [one for rows in readers for one in rows.misspelled_headings]
+        self.misspelled_headings = [
+            misspelling for rows in readers for misspelling in rows.misspelled_headings
+        ]
         """Unknown headings that resemble known ones."""
         self.has_rows = any(self._rows.values()) or bool(self.problems)
         self.package = self._build_package()
@@ -77,13 +79,15 @@ class PackageAssembler:
         sheet is yielded, with None as its layout. Sets ``left_out`` to the names of the sheets to
         warn about.
         """
-        named = [(sheet, find_layout(sheet.name or "")) for sheet in sheets]
-        if any(layout for _, layout in named):
-            unknown = [sheet.name for sheet, layout in named if not layout and sheet.name]
+        sheets_and_layouts = [(sheet, find_layout(sheet.name or "")) for sheet in sheets]
+        if any(layout for _, layout in sheets_and_layouts):
+            unknown = [
+                sheet.name for sheet, layout in sheets_and_layouts if not layout and sheet.name
+            ]
             self.left_out = [name for name in unknown if name != HELP_SHEET]
-            yield from ((sheet, layout) for sheet, layout in named if layout)
+            yield from ((sheet, layout) for sheet, layout in sheets_and_layouts if layout)
         else:
-            yield from named[:1]
+            yield from sheets_and_layouts[:1]
             self.left_out = [sheet.name for sheet in sheets[1:] if sheet.name]
 
     def find_duplicate_numeric_codes(self) -> dict[str, list[RowLocation]]:
@@ -154,8 +158,8 @@ class PackageAssembler:
         for other in rows[1:]:
             message = "a second document: a file contains one framework"
             self._add_problem(other.location.describe(), message)
-        document, given = row.entity, self._metadata
-        for name, flag in (("title", given.title), ("creator", given.creator)):
+        document, metadata = row.entity, self._metadata
+        for name, flag in (("title", metadata.title), ("creator", metadata.creator)):
             if flag is not None:
                 document[name] = flag
             elif name not in document:
@@ -167,14 +171,14 @@ class PackageAssembler:
                 document[name] = "?"
         self._drop_invalid_identifiers(rows)
         self._infer_document_identifier(document)
-        if given.identifier:
-            document["identifier"] = given.identifier
+        if metadata.identifier:
+            document["identifier"] = metadata.identifier
         if "identifier" not in document:
             document["identifier"] = derive_document_identifier(
                 document["title"], document["creator"], self.derived
             )
         if "lastChangeDateTime" not in document:
-            document["lastChangeDateTime"] = format_timestamp(given.changed)
+            document["lastChangeDateTime"] = format_timestamp(metadata.changed)
             self.derived.times.add((DOCUMENT.kind, document["identifier"]))
         self._complete_entity(document, DOCUMENT, document)
         self.locations["CFDocument"] = row.location if rows else RowLocation("CFDocument")
@@ -209,9 +213,9 @@ class PackageAssembler:
         text = next((row.metadata.get("licenseText") for row in self._rows[DOCUMENT]), None)
         link = document.get("licenseURI")
         if text and isinstance(link, dict):
-            made = {**link, "licenseText": text}
-            self._complete_entity(made, DOCUMENT, document)
-            definitions["CFLicenses"].append(made)
+            license_entity = {**link, "licenseText": text}
+            self._complete_entity(license_entity, DOCUMENT, document)
+            definitions["CFLicenses"].append(license_entity)
 
     def _drop_invalid_identifiers(self, rows: list[Row]) -> None:
         for row in rows:

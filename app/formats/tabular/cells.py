@@ -58,10 +58,10 @@ class CellCodec:
         """Return whether a value survives being written to a cell and read back."""
         try:
             cell = self.write(value)
-            read = None if is_blank(cell) else self.read(cell)
+            parsed = None if is_blank(cell) else self.read(cell)
         except (TypeError, ValueError):
             return False
-        return read == value and isinstance(read, type(value))
+        return parsed == value and isinstance(parsed, type(value))
 
 
 def strip_invisible(text: str) -> str:
@@ -123,10 +123,10 @@ def _read_number(cell: Cell) -> Any:
     """
     if is_number(cell):
         return cell.value if isinstance(cell, FormattedNumber) else cell
-    written = format_cell(cell).strip()
-    if INTEGER_PATTERN.fullmatch(written):
-        return _parse_integer(written)
-    return float(written) if NUMBER.fullmatch(written) else written
+    text = format_cell(cell).strip()
+    if INTEGER_PATTERN.fullmatch(text):
+        return _parse_integer(text)
+    return float(text) if NUMBER.fullmatch(text) else text
 
 
 def _parse_integer(text: str) -> int:
@@ -169,8 +169,8 @@ def _parse_links(cell: Cell) -> Any:
 
     Titles are separated by ``|``, as in "Algebra|Geometry".
     """
-    written = format_cell(cell).strip()
-    return _read_json(written) if written[0] in "[{" else _make_list_reader(SEPARATOR)(written)
+    text = format_cell(cell).strip()
+    return _read_json(text) if text[0] in "[{" else _make_list_reader(SEPARATOR)(text)
 
 
 def _write_string(value: Any) -> str:
@@ -224,20 +224,20 @@ def set_nested(entity: dict[str, Any], path: tuple[str, ...], value: Any) -> Non
 
     Raises ``ValueError`` if a value along the path is not an object.
     """
-    *parents, last = path
+    *parents, leaf = path
     for name in parents:
         entity = entity.setdefault(name, {})
         if not isinstance(entity, dict):
             raise ValueError(f"{name} is also set by another column")  # noqa: TRY004  reported as a problem
-    entity[last] = value
+    entity[leaf] = value
 
 
 def fill_missing_fields(target: dict[str, Any], source: dict[str, Any]) -> None:
     """Copy the fields that ``target`` lacks from ``source``, also within nested objects."""
     for name, value in source.items():
-        present = target.setdefault(name, value)
-        if present is not value and isinstance(present, dict) and isinstance(value, dict):
-            fill_missing_fields(present, value)
+        current = target.setdefault(name, value)
+        if current is not value and isinstance(current, dict) and isinstance(value, dict):
+            fill_missing_fields(current, value)
 
 
 def get_column_letters(index: int) -> str:

@@ -75,15 +75,17 @@ class SheetLayout:
     @cached_property
     def columns(self) -> dict[str, Column]:
         """The columns of this sheet by name, in the order in which an export writes them."""
-        own = {
+        columns = {
             column.name: column
             for name, spec in get_field_specs(self.schema).items()
             for column in _iter_field_columns(name, spec)
         }
-        own |= {name: _make_metadata_column(name, codec) for name, codec in self.metadata.items()}
-        middle = [name for name in own if name not in {*self.first, *TRAILING_COLUMNS}]
-        names = [*self.first, *middle, *(name for name in TRAILING_COLUMNS if name in own)]
-        return {name: own[name] for name in names} | {OVERFLOW.name: OVERFLOW}
+        columns |= {
+            name: _make_metadata_column(name, codec) for name, codec in self.metadata.items()
+        }
+        middle = [name for name in columns if name not in {*self.first, *TRAILING_COLUMNS}]
+        names = [*self.first, *middle, *(name for name in TRAILING_COLUMNS if name in columns)]
+        return {name: columns[name] for name in names} | {OVERFLOW.name: OVERFLOW}
 
     @cached_property
     def _columns_by_heading(self) -> dict[str, Column]:
@@ -97,10 +99,12 @@ class SheetLayout:
             for column in self.columns.values()
             if len(column.path) > 1
         }
-        known = links | self.columns
-        others = {other: known[name] for other, name in self.aliases.items()}
-        stated = ASSOCIATION_COLUMNS if self is ITEM else {}
-        return _normalize_keys(stated | links) | others | _normalize_keys(self.columns)
+        columns = links | self.columns
+        aliases = {other: columns[name] for other, name in self.aliases.items()}
+        association_columns = ASSOCIATION_COLUMNS if self is ITEM else {}
+        return (
+            _normalize_keys(association_columns | links) | aliases | _normalize_keys(self.columns)
+        )
 
     def find_column(self, heading: str) -> Column | None:
         """Return the column that a heading in a file refers to, or None if it is unknown.
@@ -114,14 +118,14 @@ class SheetLayout:
 
         Returns None for a correct heading, too.
         """
-        known = self._columns_by_heading
+        columns = self._columns_by_heading
         normalized = normalize_heading(heading)
-        if normalized in known:
+        if normalized in columns:
             return None
         # A longer heading, such as Standard Code, is another one and no misspelling.
-        names = [name for name in known if abs(len(name) - len(normalized)) <= 1]
+        names = [name for name in columns if abs(len(name) - len(normalized)) <= 1]
         close = get_close_matches(normalized, names, n=1, cutoff=MIN_SIMILARITY)
-        return known[close[0]] if close else None
+        return columns[close[0]] if close else None
 
 
 MIN_SIMILARITY = 0.75
@@ -200,7 +204,7 @@ def _map_aliases(aliases: dict[str, str]) -> dict[str, str]:
     ``aliases`` contains the aliases of each column, separated by spaces: ``{"notes": "note memo"}``
     gives ``{"note": "notes", "memo": "notes"}``.
     """
-    return {alias: name for name, others in aliases.items() for alias in others.split()}
+    return {alias: name for name, words in aliases.items() for alias in words.split()}
 
 
 IDENTIFIER_ALIASES = _map_aliases({"identifier": "id guid uuid sourcedid"})

@@ -41,7 +41,9 @@ def normalize_date(text: str) -> str | None:
         raise ValueError(f"{text!r} has a year of two digits: write it as 2026-08-01")
     readings = sorted(set(_iter_possible_dates(text)))
     if len(readings) > 1:
-        first, second = (f"{one} ({one:%B} {one.day}, {one.year})" for one in readings)
+        first, second = (
+            f"{reading} ({reading:%B} {reading.day}, {reading.year})" for reading in readings
+        )
         raise ValueError(f"{text!r} has two readings: write {first} or {second}")
     if readings:
         return readings[0].isoformat()

@@ -40,8 +40,8 @@ def find_heading_row(rows: Sequence[NumberedRow], is_known: Callable[[str], bool
     max_cells = 0
     for index, row in enumerate(rows):
         filled = [format_cell(cell) for cell in row.cells if not is_blank(cell)]
-        known = sum(map(is_known, filled))
-        if known >= MIN_KNOWN_HEADINGS and len(filled) > max_cells:
+        known_count = sum(map(is_known, filled))
+        if known_count >= MIN_KNOWN_HEADINGS and len(filled) > max_cells:
             return index
         max_cells = max(max_cells, len(filled))
     return 0
@@ -58,8 +58,8 @@ def find_metadata_key(cells: Sequence[Cell], is_known: Callable[[str], bool]) ->
     is a heading row instead.
     """
     match = METADATA_KEY.fullmatch(strip_invisible(format_cell(cells[0]))) if cells else None
-    known = sum(is_known(format_cell(cell)) for cell in cells[1:])
-    return match[1] if match and known < MIN_KNOWN_HEADINGS else None
+    known_count = sum(is_known(format_cell(cell)) for cell in cells[1:])
+    return match[1] if match and known_count < MIN_KNOWN_HEADINGS else None
 
 
 class RequiredColumn(NamedTuple):
@@ -98,24 +98,31 @@ def explain_missing_headings(
     the first rows below the headings, from which the message guesses what unknown columns contain.
     """
     fields = {column.path[0] for _, column in columns}
-    missing = [one for one in REQUIRED_FIELDS.get(layout, ()) if fields.isdisjoint(one.fields)]
+    missing = [
+        required_column
+        for required_column in REQUIRED_FIELDS.get(layout, ())
+        if fields.isdisjoint(required_column.fields)
+    ]
     if not missing or "more" in fields:
         return None
-    known = {index: column.name for index, column in columns if layout.find_column(headings[index])}
-    recognized = [f"{headings[index]!r} ({name})" for index, name in known.items()]
+    known_names = {
+        index: column.name for index, column in columns if layout.find_column(headings[index])
+    }
+    recognized = [f"{headings[index]!r} ({name})" for index, name in known_names.items()]
     unknown = [
         f"{heading!r} (column {get_column_letters(index)}{_suggest_column(layout, heading)})"
         for index, heading in enumerate(headings)
-        if heading and index not in known
+        if heading and index not in known_names
     ]
-    names = " and ".join(one.names for one in missing)
-    parts = [f"no heading stands for {' and '.join(one.fields[0] for one in missing)}"]
+    names = " and ".join(required_column.names for required_column in missing)
+    field_names = " and ".join(required_column.fields[0] for required_column in missing)
+    parts = [f"no heading stands for {field_names}"]
     if recognized:
         parts.append(f"recognized: {join_first(recognized, MAX_LISTED_HEADINGS)}")
     if unknown:
         parts.append(f"not recognized: {join_first(unknown, MAX_LISTED_HEADINGS)}")
     if layout is ITEM:
-        parts += _suggest_headings(headings, known, sample)
+        parts += _suggest_headings(headings, known_names, sample)
     if recognized:
         parts.append(f"rename a heading to {names}")
     else:
@@ -124,12 +131,12 @@ def explain_missing_headings(
 
 
 def _suggest_column(layout: SheetLayout, heading: str) -> str:
-    near = layout.find_similar_column(heading)
-    return f", did you mean {near.name!r}?" if near else ""
+    similar_column = layout.find_similar_column(heading)
+    return f", did you mean {similar_column.name!r}?" if similar_column else ""
 
 
 def _suggest_headings(
-    headings: Sequence[str], known: dict[int, str], sample: Sequence[NumberedRow]
+    headings: Sequence[str], known_names: dict[int, str], sample: Sequence[NumberedRow]
 ) -> list[str]:
     """Guess from sample rows which columns hold the statements and the codes of items.
 
@@ -139,7 +146,7 @@ def _suggest_headings(
     values: dict[int, list[Cell]] = {}
     for row in sample:
         for index, cell in enumerate(row.cells):
-            if index not in known and not is_blank(cell):
+            if index not in known_names and not is_blank(cell):
                 values.setdefault(index, []).append(cell)
     texts = {
         index: _get_mean_words_and_length(cells)
@@ -150,7 +157,7 @@ def _suggest_headings(
     statement = max(texts, key=lambda index: texts[index], default=None)
     if statement is not None:
         guesses.append(f"{_describe_column(headings, statement)} seems to hold the text")
-    has_codes = "humanCodingScheme" in known.values()
+    has_codes = "humanCodingScheme" in known_names.values()
     code = next((index for index in sorted(values) if index != statement), None)
     if code is not None and not has_codes and _look_like_codes(values[code]):
         guesses.append(f"{_describe_column(headings, code)} seems to hold the codes")
@@ -166,8 +173,8 @@ def _get_mean_words_and_length(cells: Sequence[Cell]) -> tuple[float, float]:
 def _look_like_codes(cells: Sequence[Cell]) -> bool:
     """Return whether most of the cells contain a digit and no space, as codes do."""
     texts = [strip_invisible(format_cell(cell)) for cell in cells]
-    coded = [text for text in texts if any(map(str.isdigit, text)) and " " not in text]
-    return len(coded) > len(texts) / 2
+    codes = [text for text in texts if any(map(str.isdigit, text)) and " " not in text]
+    return len(codes) > len(texts) / 2
 
 
 def _describe_column(headings: Sequence[str], index: int) -> str:

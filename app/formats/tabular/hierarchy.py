@@ -47,9 +47,9 @@ def make_link(entity: JsonObject) -> JsonObject:
     """
     names = ("humanCodingScheme", "title", "fullStatement", "identifier")
     title = next((str(entity[name]) for name in names if entity.get(name)), "")
-    short = truncate(title, MAX_TITLE_CHARS)
+    short_title = truncate(title, MAX_TITLE_CHARS)
     identifier = entity["identifier"]
-    return {"title": short, "identifier": identifier, "uri": entity.get("uri", "")}
+    return {"title": short_title, "identifier": identifier, "uri": entity.get("uri", "")}
 
 
 def _split_node_references(cell: str) -> list[str]:
@@ -118,7 +118,11 @@ class HierarchyBuilder:
         self.parented = {triple[0] for triple in self.triples if triple[1] == IS_CHILD_OF}
         for row in self.items:
             self._record_level(row)
-        derived = [made for row in self.items if (made := self._build_parent_association(row))]
+        derived = [
+            association
+            for row in self.items
+            if (association := self._build_parent_association(row))
+        ]
         for parent, associations in self._unnumbered.items():
             if parent not in self._numbered:
                 number_in_file_order(associations, self.derived)
@@ -133,18 +137,18 @@ class HierarchyBuilder:
         if code is None:
             return
         name = format_cell(row.metadata.setdefault("parent", code))
-        known = self.nodes.get(name, {}).get("humanCodingScheme")
-        if known is not None and name != code != known:
-            message = f"{code!r} is not the code of the parent {name}, which is {known!r}"
+        parent_code = self.nodes.get(name, {}).get("humanCodingScheme")
+        if parent_code is not None and name != code != parent_code:
+            message = f"{code!r} is not the code of the parent {name}, which is {parent_code!r}"
             self._add_problem(row, PARENT_CODE.name, message)
 
     def _add_additional_parents(self, row: Row) -> None:
         """Build isChildOf associations to all but the first of several parents in a row's cell."""
-        written = row.metadata.get("parent")
+        reference = row.metadata.get("parent")
         is_export = PARENT_ASSOCIATION in row.metadata
-        if is_export or not isinstance(written, str) or self._is_known_node(written):
+        if is_export or not isinstance(reference, str) or self._is_known_node(reference):
             return
-        names = _split_node_references(written)
+        names = _split_node_references(reference)
         if len(names) > 1 and all(map(self._is_known_node, names)):
             row.metadata["parent"] = names[0]
             self.association_rows += [
@@ -154,11 +158,11 @@ class HierarchyBuilder:
     def _iter_associations_from_columns(self, row: Row) -> Iterator[Row]:
         """Yield the associations in a row's columns for association types, such as isPeerOf."""
         for kind in ASSOCIATION_COLUMNS:
-            written = row.metadata.get(kind, "")
-            names = _split_node_references(written)
+            text = row.metadata.get(kind, "")
+            names = _split_node_references(text)
             if any(" " in name and not self._is_known_node(name) for name in names):
                 # A text names no item, for example the example of a standard below "Exemplar".
-                row.entity[kind] = written
+                row.entity[kind] = text
                 continue
             for name in names:
                 yield self._build_association(row, kind, name)
@@ -224,15 +228,15 @@ class HierarchyBuilder:
         have the code, or if no item has the statement.
         """
         name = str(link.get("identifier", link.get("title")))
-        coded = self.codes.get(name.strip(), [])
-        node = self.nodes.get(name) or (coded[0] if len(coded) == 1 else None)
+        candidates = self.codes.get(name.strip(), [])
+        node = self.nodes.get(name) or (candidates[0] if len(candidates) == 1 else None)
         column = f"{field}.identifier"
-        if node is None and not coded:
+        if node is None and not candidates:
             node = self._find_by_uuid(row, column, name) or self._find_by_title(row, column, name)
         if node:
-            known = make_link(node)
-            link |= {**known, "title": link.get("title", known["title"])}
-        elif len(coded) > 1:
+            node_link = make_link(node)
+            link |= {**node_link, "title": link.get("title", node_link["title"])}
+        elif len(candidates) > 1:
             self._report_ambiguous_code(row, column, name)
         elif "identifier" in link and " " in name.strip():
             # A text is no identifier of an item elsewhere, but a mistyped statement.
@@ -271,10 +275,10 @@ class HierarchyBuilder:
             return None
         item = row.entity
         triple = (item["identifier"], IS_CHILD_OF, parent["identifier"])
-        present = self.triples.get(triple)
-        if present is not None and not exported:
+        existing = self.triples.get(triple)
+        if existing is not None and not exported:
             if _has_sequence_number(row):
-                present.setdefault(
+                existing.setdefault(
                     "sequenceNumber", self._determine_sequence_number(row, parent, exported)
                 )
             return None
@@ -302,11 +306,11 @@ class HierarchyBuilder:
 
         Returns None if the cell is empty or contains ``none``; reports a problem for other text.
         """
-        written = row.metadata.get("parentAssociation")
-        if written is None or written.strip().casefold() == NO_PARENT:
+        text = row.metadata.get("parentAssociation")
+        if text is None or text.strip().casefold() == NO_PARENT:
             return None
         try:
-            exported = orjson.loads(written)
+            exported = orjson.loads(text)
         except orjson.JSONDecodeError:
             exported = None
         if not isinstance(exported, dict):
@@ -338,14 +342,14 @@ class HierarchyBuilder:
     def _find_named_parent(
         self, row: Row, name: str, exported: JsonObject | None
     ) -> JsonObject | None:
-        before = (exported or {}).get("destinationNodeURI")
-        if isinstance(before, dict) and before.get("identifier") == name:
-            return before
+        exported_link = (exported or {}).get("destinationNodeURI")
+        if isinstance(exported_link, dict) and exported_link.get("identifier") == name:
+            return exported_link
         if not (parent := self.nodes.get(name) or self.nodes.get(name.strip())):
-            coded = self.codes.get(name.strip(), [])
-            if len(coded) == 1:
-                parent = coded[0]
-            elif coded:
+            candidates = self.codes.get(name.strip(), [])
+            if len(candidates) == 1:
+                parent = candidates[0]
+            elif candidates:
                 self._report_ambiguous_code(row, "parent", name)
             elif not (parent := self._find_by_uuid(row, "parent", name)):
                 message = f"no item has the identifier or code {name!r}{self._suggest_code(name)}"
@@ -397,8 +401,8 @@ class HierarchyBuilder:
         """
         depth = row.metadata.get(DEPTH.name)
         if not isinstance(depth, int) or not 1 <= depth <= len(self._path) + 1:
-            last = len(self._path) + 1
-            advice = f"use a number from 1 to {last}, one below the row above"
+            max_depth = len(self._path) + 1
+            advice = f"use a number from 1 to {max_depth}, one below the row above"
             self._add_problem(row, DEPTH.name, f"invalid level {depth!r}: {advice}")
             return None
         self._path[depth - 1 :] = [row.entity]
@@ -413,11 +417,11 @@ class HierarchyBuilder:
         association in the row's ``parentAssociation`` cell, or None. If it is set, there is no
         default, and the result may be None.
         """
-        last = row.metadata.get("smartLevel", "").strip().rpartition(".")[2]
+        digits = row.metadata.get("smartLevel", "").strip().rpartition(".")[2]
         number = row.metadata.get("sequenceNumber")
-        if number is None and last.isdecimal():
+        if number is None and digits.isdecimal():
             # More digits are out of range as well, and int() refuses more than 4,300 of them.
-            number = int(last[:MAX_NUMBER_DIGITS])
+            number = int(digits[:MAX_NUMBER_DIGITS])
         if number is None and not exported:
             number = self._last[parent["identifier"]] + 1
         if _has_sequence_number(row):

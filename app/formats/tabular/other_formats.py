@@ -51,10 +51,10 @@ def diagnose_foreign_json(value: Any) -> str | None:
 
     Knows Canvas outcomes and the Common Standards Project; returns None for any other JSON.
     """
-    for one in _iter_sample_objects(value):
-        if "vendor_guid" in one and CANVAS_FIELDS & one.keys():
+    for obj in _iter_sample_objects(value):
+        if "vendor_guid" in obj and CANVAS_FIELDS & obj.keys():
             return CANVAS_JSON
-        if STANDARDS_PROJECT_FIELDS & one.keys() and "fullStatement" not in one:
+        if STANDARDS_PROJECT_FIELDS & obj.keys() and "fullStatement" not in obj:
             return STANDARDS_PROJECT_JSON
     return None
 

@@ -133,7 +133,8 @@ class RowLocation:
         For example: ``sheet CFItems, row 5, column B (fullStatement)``.
         """
         letter = next(
-            (self.columns[one] for one in _iter_path_and_parents(name) if one in self.columns), None
+            (self.columns[path] for path in _iter_path_and_parents(name) if path in self.columns),
+            None,
         )
         column = f", column {letter}" if letter else ""
         return f"{self.where}{column}{f' ({name})' if name else ''}"
@@ -167,18 +168,18 @@ def make_cells(
     exactly go to the column ``more`` as JSON.
     """
     cells: RowCells = {}
-    more: JsonObject = {}
+    overflow: JsonObject = {}
     fields = {column.path[0] for column in layout.columns.values() if not column.metadata}
     for name in entity.keys() - fields:
-        more[name] = entity[name]
+        overflow[name] = entity[name]
     for column in layout.columns.values():
         value = None if column.metadata else get_nested(entity, column.path)
         if value is not None and column.codec.can_round_trip(value):
             cells[column.name] = column.codec.write(value)
         elif value is not None:
-            set_nested(more, column.path, value)
+            set_nested(overflow, column.path, value)
     cells |= metadata or {}
-    return cells | {OVERFLOW.name: to_json_cell(more)} if more else cells
+    return cells | {OVERFLOW.name: to_json_cell(overflow)} if overflow else cells
 
 
 class RowReader:
@@ -236,7 +237,9 @@ class RowReader:
         if is_canvas_table(self.headings):
             raise BadRequest(CANVAS_CSV)
         self._is_knowledge_graph = not KNOWLEDGE_GRAPH_HEADINGS.isdisjoint(names)
-        grades = [one for one in self.headings if ITEM.find_column(one) is EDUCATION_LEVEL]
+        grades = [
+            heading for heading in self.headings if ITEM.find_column(heading) is EDUCATION_LEVEL
+        ]
         self._depth_headings = {*DEPTH_HEADINGS}
         """Headings, such as "indent", of the depth of items in the tree."""
         if len(grades) > 1:
@@ -249,7 +252,7 @@ class RowReader:
     def _is_known_heading(self, text: str) -> bool:
         layouts = (self.layout,) if self.layout else (ITEM, ASSOCIATION, DOCUMENT)
         return normalize_heading(text) == CLASS_COLUMN or any(
-            one.find_column(text) for one in layouts
+            layout.find_column(text) for layout in layouts
         )
 
     def _iter_metadata_document(self) -> Iterator[Row]:
@@ -289,10 +292,10 @@ class RowReader:
                 yield self._read_row(layout, cells)
         if self._shows_hierarchy_by_spaces():
             self._add_problem(f"{self.where}row {self.header_number}", INDENTED)
-        for index, (where, count) in self._unnamed.items():
+        for index, (location, count) in self._unnamed.items():
             rows = "a row" if count == 1 else f"{count:,} rows"
             self._add_problem(
-                f"{where}, column {get_column_letters(index)}",
+                f"{location}, column {get_column_letters(index)}",
                 f"this column has no heading, but a value in {rows}; give it one, or empty it",
             )
 
@@ -332,17 +335,17 @@ class RowReader:
     def _get_row_layout(self, cells: Sequence[Cell]) -> SheetLayout | None:
         if self.layout or self.class_index is None:
             return self.layout or ITEM
-        written = format_cell(_get_cell(cells, self.class_index)).strip()
-        layout = find_layout(written) if written else ITEM
+        class_name = format_cell(_get_cell(cells, self.class_index)).strip()
+        layout = find_layout(class_name) if class_name else ITEM
         if not layout:
             location = f"{self._locate_cell(self.number, self.class_index)} ({CLASS_COLUMN})"
-            self._add_problem(location, f"{written!r} is not a class of the standard")
+            self._add_problem(location, f"{class_name!r} is not a class of the standard")
         return layout
 
     def _read_row(self, layout: SheetLayout, cells: Sequence[Cell]) -> Row:
         columns = self._get_columns(layout)
-        known = {column.name: get_column_letters(index) for index, column in columns}
-        row = Row(layout, RowLocation(f"{self.where}row {self.number}", known))
+        letters = {column.name: get_column_letters(index) for index, column in columns}
+        row = Row(layout, RowLocation(f"{self.where}row {self.number}", letters))
         for index, column in columns:
             if not is_blank(cell := _get_cell(cells, index)):
                 self._read_cell(row, column, cell)
@@ -352,8 +355,8 @@ class RowReader:
         for index, cell in enumerate(cells):
             has_heading = index < len(self.headings) and self.headings[index]
             if not has_heading and not is_blank(cell):
-                where, count = self._unnamed.get(index, (row.location.where, 0))
-                self._unnamed[index] = (where, count + 1)
+                location, count = self._unnamed.get(index, (row.location.where, 0))
+                self._unnamed[index] = (location, count + 1)
         return row
 
     def _choose_identifier(self, row: Row) -> None:
@@ -363,8 +366,8 @@ class RowReader:
         item. If the row also has a CASE identifier, the other one is stored in the item's
         ``extensions``.
         """
-        own = get_nested(row.entity, KNOWLEDGE_GRAPH_IDENTIFIER.path)
-        if own is None:
+        source_identifier = get_nested(row.entity, KNOWLEDGE_GRAPH_IDENTIFIER.path)
+        if source_identifier is None:
             return
         if "identifier" not in row.entity:
             row.entity["identifier"] = row.entity["extensions"].pop("identifier")
@@ -372,7 +375,9 @@ class RowReader:
                 del row.entity["extensions"]
         else:
             name = KNOWLEDGE_GRAPH_IDENTIFIER.name
-            self.repairs.record("unknown-field", row.location.describe(name), own, name)
+            self.repairs.record(
+                "unknown-field", row.location.describe(name), source_identifier, name
+            )
             self.repairs.count_repaired_field("unknown-field", "identifier")
 
     def _get_columns(self, layout: SheetLayout) -> list[tuple[int, Column]]:
@@ -410,11 +415,13 @@ class RowReader:
         self, layout: SheetLayout, columns: Mapping[str, tuple[int, Column]]
     ) -> None:
         for index, column in columns.values():
-            near = layout.find_similar_column(column.name)
-            if near is None or near.name in columns:
+            similar_column = layout.find_similar_column(column.name)
+            if similar_column is None or similar_column.name in columns:
                 continue
-            where = self._locate_cell(self.header_number, index)
-            self.misspelled_headings.append(MisspelledHeading(where, column.name, near.name))
+            location = self._locate_cell(self.header_number, index)
+            self.misspelled_headings.append(
+                MisspelledHeading(location, column.name, similar_column.name)
+            )
 
     def _get_column(self, layout: SheetLayout, heading: str) -> Column:
         """Return the column that a heading refers to, or a new column if it is unknown.
@@ -424,7 +431,7 @@ class RowReader:
         # In a table of all classes, the column of another class is not taken as an alias.
         is_foreign = heading in COLUMN_NAMES and heading not in layout.columns
         is_known = self.class_index is None or not is_foreign
-        known = layout.find_column(heading) if is_known else None
+        column = layout.find_column(heading) if is_known else None
         if layout is ITEM and self._is_knowledge_graph:
             normalized = normalize_heading(heading)
             if normalized == "identifier" and self._has_case_identifiers:
@@ -432,13 +439,13 @@ class RowReader:
             has_statement = STATEMENT in map(ITEM.find_column, self.headings)
             if normalized == "description" and not has_statement:
                 return STATEMENT
-        if known and known.name == KEYWORDS_COLUMN and self._has_opensalt_headings():
-            return replace(known, codec=LEVEL_LIST)
-        return known or Column(heading, (heading,), STRING)
+        if column and column.name == KEYWORDS_COLUMN and self._has_opensalt_headings():
+            return replace(column, codec=LEVEL_LIST)
+        return column or Column(heading, (heading,), STRING)
 
     def _shows_hierarchy_by_spaces(self) -> bool:
-        named = {column.name for _, column in self._columns.get(ITEM.kind, ())}
-        has_hierarchy = not named.isdisjoint(HIERARCHY_COLUMNS)
+        names = {column.name for _, column in self._columns.get(ITEM.kind, ())}
+        has_hierarchy = not names.isdisjoint(HIERARCHY_COLUMNS)
         return self.can_repair and not has_hierarchy and is_indented_by_spaces(self._indents)
 
     def _has_opensalt_headings(self) -> bool:
@@ -456,11 +463,11 @@ class RowReader:
         if column is STATEMENT:
             self._indents.append(measure_indentation(cell))
         if self.can_repair and isinstance(cell, str):
-            stripped = strip_invisible(cell)
-            if stripped != cell:
+            text = strip_invisible(cell)
+            if text != cell:
                 location = row.location.describe(column.name)
-                self.repairs.record("surrounding-space", location, cell, stripped)
-            cell = stripped
+                self.repairs.record("surrounding-space", location, cell, text)
+            cell = text
             if not cell:
                 return
         if column.name == CODE_COLUMN and (is_number(cell) or isinstance(cell, date | time)):
@@ -496,9 +503,9 @@ class RowReader:
             self.repairs.record("code-from-number", location, cell, code)
 
     def _read_overflow(self, row: Row) -> None:
-        more = row.metadata.pop(OVERFLOW.name, {})
-        if isinstance(more, dict):
-            fill_missing_fields(row.entity, more)
+        overflow = row.metadata.pop(OVERFLOW.name, {})
+        if isinstance(overflow, dict):
+            fill_missing_fields(row.entity, overflow)
         else:
             self._add_problem(row.location.describe(OVERFLOW.name), "must be a JSON object")
 

@@ -72,25 +72,37 @@ def find_unused_definitions(index: PackageIndex) -> Iterator[Finding]:
     A definition also counts as used if a definition below it in the hierarchy is used.
     """
     users = index.get_nodes_by_kind("CFDocument", "CFItem", "CFAssociation")
-    linked = {
+    linked_identifiers = {
         identifier
         for node in users
         for field in LINK_FIELDS
         for identifier in get_link_identifiers(node.body, field)
     }
-    named = {
+    referenced_names = {
         (kind, name)
         for node in users
         for field, kind in NAME_FIELDS.items()
         for name in get_values(node.body, field, str)
     }
-    used = [one for one in index.definitions if one.identifier in linked or _get_names(one) & named]
-    used_ids = {id(one) for one in used}
-    parent_codes = {(one.kind, code) for one in used for code in _get_ancestor_codes(one.body)}
-    for one in index.definitions:
-        code = get_string(one.body, "hierarchyCode") or None
-        if id(one) not in used_ids and (one.kind, code) not in parent_codes:
-            yield Finding(one, "", f"nothing refers to the {one.kind} {_format_title(one)}")
+    used_definitions = [
+        definition
+        for definition in index.definitions
+        if definition.identifier in linked_identifiers or _get_names(definition) & referenced_names
+    ]
+    used_ids = {id(definition) for definition in used_definitions}
+    parent_codes = {
+        (definition.kind, code)
+        for definition in used_definitions
+        for code in _get_ancestor_codes(definition.body)
+    }
+    for definition in index.definitions:
+        code = get_string(definition.body, "hierarchyCode") or None
+        if id(definition) not in used_ids and (definition.kind, code) not in parent_codes:
+            yield Finding(
+                definition,
+                "",
+                f"nothing refers to the {definition.kind} {_format_title(definition)}",
+            )
 
 
 def _get_names(definition: Node) -> set[tuple[str, str]]:
@@ -153,6 +165,6 @@ def find_rubric_reference_errors(index: PackageIndex) -> Iterator[Finding]:
 
 
 def _check_parent(node: Node, field: str, parent: Node) -> Iterator[Finding]:
-    stated = get_string(node.body, field)
-    if stated is not None and parent.identifier is not None and stated != parent.identifier:
-        yield Finding(node, field, f"refers to {stated}, but is part of {parent.identifier}")
+    identifier = get_string(node.body, field)
+    if identifier is not None and parent.identifier is not None and identifier != parent.identifier:
+        yield Finding(node, field, f"refers to {identifier}, but is part of {parent.identifier}")

@@ -193,10 +193,10 @@ async def _stage_and_check_conflicts(
     )
     if conflicts := await upload.fetch_all(compile_conflict_query()):
         problems = convert_conflicts_to_problems(conflicts)
-        first, others = problems[0]["message"], len(problems) - 1
-        more = f", and {others} more" if others else ""
+        first, omitted_count = problems[0]["message"], len(problems) - 1
+        suffix = f", and {omitted_count} more" if omitted_count else ""
         raise Conflict(
-            f"the package contains entities that belong to other documents: {first}{more}; give "
+            f"the package contains entities that belong to other documents: {first}{suffix}; give "
             "them other identifiers, or delete them there first",
             problems=problems,
         )

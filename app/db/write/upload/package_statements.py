@@ -112,24 +112,28 @@ def _compile_upserts(
     table, source = tables.get_table(resource), build_changed_rows_cte(resource.name)
     references = dml.REFERENCES.get(resource.name, ())
     # A field that no row has needs no statement, unless links may have to be deleted.
-    present = [reference for reference in references if reference.field in summary.fields]
-    registrations = [compile_missing_definition_insert(source, reference) for reference in present]
+    present_references = [
+        reference for reference in references if reference.field in summary.fields
+    ]
+    registrations = [
+        compile_missing_definition_insert(source, reference) for reference in present_references
+    ]
     links: list[CompiledStatement] = []
     for reference in references:
         if (link_table := reference.link_table) is None:
             continue
         if summary.is_document_stored:
-            stale = dml.build_stale_link_deletion(source, reference, link_table)
-            links.append(CompiledStatement(stale))
-        if reference in present:
+            stale_links = dml.build_stale_link_deletion(source, reference, link_table)
+            links.append(CompiledStatement(stale_links))
+        if reference in present_references:
             links.append(compile_link_insert(source, reference, link_table))
     # Documents and definitions keep their ordinal, because it is not a position in the package.
     insert_only = () if "ordinal" in columns else ("ordinal",)
     names = ("last_change_date_time", *columns)
     upsert = dml.build_upsert(source, table, *names, insert_only=insert_only)
-    written = change_log.build_write_cte(table, upsert)
+    write_cte = change_log.build_write_cte(table, upsert)
     document = None if resource in DEFINITIONS else DOCUMENT
-    return [*registrations, change_log.compile_logged_write(written, resource, document), *links]
+    return [*registrations, change_log.compile_logged_write(write_cte, resource, document), *links]
 
 
 def compile_missing_definition_insert(
@@ -141,8 +145,8 @@ def compile_missing_definition_insert(
     field. The creations are logged. Each row is (kind, operation, changed).
     """
     insertion = dml.build_missing_definition_insert(source, reference)
-    written = change_log.build_write_cte(reference.definitions_table, insertion)
-    return change_log.compile_logged_write(written, reference.resource, None)
+    write_cte = change_log.build_write_cte(reference.definitions_table, insertion)
+    return change_log.compile_logged_write(write_cte, reference.resource, None)
 
 
 def compile_link_insert(
@@ -187,8 +191,8 @@ def _compile_package_upsert() -> CompiledStatement:
     table = tables.packages
     names = ("identifier", "extensions", "definition_extensions")
     identifier = bindparam("package_identifier", type_=Text)
-    taken = (identifier, DOCUMENT)
-    released = package_identifiers.build_identifier_release_cte(*taken, new_owner=DOCUMENT)
+    key_values = (identifier, DOCUMENT)
+    released = package_identifiers.build_identifier_release_cte(*key_values, new_owner=DOCUMENT)
     extensions = (bindparam(name, type_=JSON) for name in names[1:])
     row = select(DOCUMENT, identifier, *extensions)
     insertion = insert(table).from_select(
@@ -203,9 +207,9 @@ def _compile_package_upsert() -> CompiledStatement:
     )
     # xmax is 0 in a row that was inserted, but not in one that ON CONFLICT updated.
     was_updated: ColumnElement[bool] = literal_column("packages.xmax <> 0").label("was_updated")
-    returned = (table.c.document_identifier.label("identifier"), was_updated)
-    written = upsert.returning(*returned).cte("package_written")
-    changed = select(written.c.identifier, UPDATED).where(written.c.was_updated)
+    returned_columns = (table.c.document_identifier.label("identifier"), was_updated)
+    write_cte = upsert.returning(*returned_columns).cte("package_written")
+    changed = select(write_cte.c.identifier, UPDATED).where(write_cte.c.was_updated)
     return _compile_document_update_log(changed)
 
 
@@ -281,7 +285,7 @@ def compile_rubric_upsert() -> CompiledStatement:
     """
     columns = ("ordinal", "last_change_date_time", "document_identifier")
     source, rubrics = build_changed_rows_cte(RUBRICS.name), tables.rubrics
-    written = change_log.build_write_cte(rubrics, dml.build_upsert(source, rubrics, *columns))
+    write_cte = change_log.build_write_cte(rubrics, dml.build_upsert(source, rubrics, *columns))
     criteria = _build_rubric_part_write_ctes(CRITERION, tables.rubric_criteria, RUBRICS.name)
     levels = _build_rubric_part_write_ctes(LEVEL, tables.rubric_criterion_levels, CRITERION)
     has_level = STAGED.c.identifier.in_(union_all(*(select(cte.c.parent) for cte in levels)))
@@ -289,9 +293,9 @@ def compile_rubric_upsert() -> CompiledStatement:
     rubrics_of_levels = select(STAGED.c.parent).where(is_criterion, has_level)
     rubrics_of_criteria = (select(cte.c.parent) for cte in criteria)
     touched = union_all(*rubrics_of_criteria, rubrics_of_levels).cte("touched")
-    is_unwritten = touched.c.parent.not_in(select(written.c.identifier))
+    is_unwritten = touched.c.parent.not_in(select(write_cte.c.identifier))
     only_touched = select(touched.c.parent, literal(tables.UPDATE)).where(is_unwritten)
-    changed = select(written.c.identifier, written.c.operation).union(only_touched)
+    changed = select(write_cte.c.identifier, write_cte.c.operation).union(only_touched)
     return change_log.compile_logged_write(changed.cte("rubrics_changed"), RUBRICS, DOCUMENT)
 
 
