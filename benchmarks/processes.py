@@ -75,9 +75,9 @@ def run_bare_application(log: Path, database_url: str, static_folder: Path) -> I
     It serves the entities of the database and the files in ``static_folder``, on a free port.
     ``log`` is the file for its output.
     """
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        port = bound.getsockname()[1]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
     command = [sys.executable, "-m", "uvicorn", "benchmarks.baseline:app", "--port", str(port)]
     command += ["--no-access-log", "--no-server-header", "--log-level", "warning"]
     variables = {DATABASE: database_url, STATIC: str(static_folder)}

@@ -59,7 +59,7 @@ def measure_search(context: BenchmarkContext) -> Iterator[ResultRow]:
     url = context.postgres.ensure_database("search")
     durations = asyncio.run(_measure_queries(url, items, context.rounds * REPETITIONS))
     slowest, seconds = max(durations.items(), key=lambda entry: median(entry[1]))
-    all_durations = [second for seconds in durations.values() for second in seconds]
+    all_durations = [duration for seconds in durations.values() for duration in seconds]
     title = f"search of {items:,} items"
     row = compare_with_maximum(title, median(all_durations), MAX_SECONDS, format_duration)
     times = len(all_durations) // len(durations)

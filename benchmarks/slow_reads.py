@@ -88,10 +88,10 @@ def _run_slow_filter_clients(server: BenchmarkedServer) -> Iterator[list[int]]:
                 send_filters()
 
     with ThreadPoolExecutor(FILTERING_CLIENTS) as pool:
-        running: list[Future[None]] = [pool.submit(run_client) for _ in range(FILTERING_CLIENTS)]
+        futures: list[Future[None]] = [pool.submit(run_client) for _ in range(FILTERING_CLIENTS)]
         try:
             yield statuses
         finally:
             should_stop.set()
-    for future in running:
+    for future in futures:
         future.result()

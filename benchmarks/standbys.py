@@ -114,10 +114,12 @@ def _compare_reads(
         def read_from_all() -> float:
             return sum(pool.map(context.measure_rate, loads))
 
-        single, double = context.run_interleaved(
+        single_rates, double_rates = context.run_interleaved(
             lambda: context.measure_rate(loads[0]), read_from_all
         )
-    row = compare_rates("two servers on two standbys, GET one item", single, double, MIN_RATIO)
+    row = compare_rates(
+        "two servers on two standbys, GET one item", single_rates, double_rates, MIN_RATIO
+    )
     row = replace(row, note=f"{free_cores} of {os.cpu_count()} cores were free")
     if free_cores < MIN_FREE_CORES:
         row = replace(row, target=f"reported on fewer than {MIN_FREE_CORES}", meets_target=None)

@@ -73,10 +73,10 @@ def measure_memory(context: BenchmarkContext) -> Iterator[ResultRow]:
 
         with ThreadPoolExecutor(READERS) as readers:
             errors = [error for error in readers.map(read, range(READERS)) if error]
-        after = memory.get_resident_memory_bytes(server.pid)
+        bytes_after = memory.get_resident_memory_bytes(server.pid)
         peak = memory.get_peak_memory_bytes(server.pid)
     title = f"memory, after {READERS} concurrent packages"
-    row = compare_with_maximum(title, after, MAX_BYTES_AFTER_READS, format_megabytes)
+    row = compare_with_maximum(title, bytes_after, MAX_BYTES_AFTER_READS, format_megabytes)
     if errors:
         note = f"{len(errors)} of {READERS} failed: {errors[0][:250]}"
         row = replace(row, meets_target=False, note=note)

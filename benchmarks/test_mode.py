@@ -104,8 +104,8 @@ def _measure(server: TestModeServer) -> Iterator[ResultRow]:
     yield from server.create_latency_rows("reset after a write", durations)
     durations = [client.send("POST", SNAPSHOT, expected_status=201).seconds for _ in range(3)]
     yield server.create_duration_row("snapshot", durations)
-    first = client.send("POST", f"{SNAPSHOT}/restore", expected_status=200).seconds
-    yield server.create_duration_row("first restore", [first])
+    first_seconds = client.send("POST", f"{SNAPSHOT}/restore", expected_status=200).seconds
+    yield server.create_duration_row("first restore", [first_seconds])
     durations = server.measure_calls(f"{SNAPSHOT}/restore", change_one_item)
     yield from server.create_latency_rows("restore after a write", durations)
     durations = [_time_upload(server) for _ in range(3)]

@@ -78,8 +78,8 @@ class KillScenario:
             assert response.status_code == 201, response.text
         kinds: list[Callable[..., EntityWriter]] = [ItemWriter] * 7 + [AssociationWriter] * 5
         self.writers += [kind(self.report, self.rng, shared) for kind in kinds]
-        own = ({"identifier": factories.new_id()} for _ in range(4))
-        self.writers += [PackageWriter(self.report, self.rng, document) for document in own]
+        documents = ({"identifier": factories.new_id()} for _ in range(4))
+        self.writers += [PackageWriter(self.report, self.rng, document) for document in documents]
 
     async def _write_and_kill(self, server: LiveServer, *, postgres: bool) -> None:
         async with create_client(server) as client:
@@ -111,11 +111,11 @@ class KillScenario:
 
         This ensures that each kill happens while all kinds of writes are in progress.
         """
-        before, counts = self.report.counts.copy(), self.report.counts
+        counts_before, counts = self.report.counts.copy(), self.report.counts
         names = {f"acknowledged {writer.kind}" for writer in self.writers}
 
         async def written() -> bool:
-            return all(counts[name] > before[name] for name in names)
+            return all(counts[name] > counts_before[name] for name in names)
 
         await wait_until(written, 20, "a write of each kind is acknowledged")
 
@@ -126,7 +126,7 @@ class KillScenario:
                 return (await client.get("/ready")).status_code == 200
 
             await wait_until(ready, 10, "the server is ready")
-            everything = [
+            entities = [
                 (writer, record) for writer in self.writers for record in writer.records.values()
             ]
             limit = asyncio.Semaphore(16)
@@ -143,7 +143,7 @@ class KillScenario:
                 record.record_version(version)
                 self.report.counts[READ_BACK] += 1
 
-            await asyncio.gather(*(compare(*pair) for pair in everything))
+            await asyncio.gather(*(compare(*pair) for pair in entities))
         async with self.cluster.connect_as_admin() as sql:
             self.report.violations += await find_violated_invariants(sql)
 

@@ -140,8 +140,10 @@ class VersionedItemWriters:
             self.event.contradictions += in_package.get(identifier) != stored
             self.event.lost_writes += max(0, version - stored)
         feed = await self._read("/changes?limit=5000")
-        changed = {change["identifier"] for change in feed["changes"]}
-        self.event.contradictions += not feed["more"] and not in_package.keys() <= changed
+        changed_identifiers = {change["identifier"] for change in feed["changes"]}
+        self.event.contradictions += (
+            not feed["more"] and not in_package.keys() <= changed_identifiers
+        )
 
     async def _read(self, path: str) -> Any:
         async with asyncio.timeout(RECOVERY_TIMEOUT_SECONDS):
@@ -205,17 +207,17 @@ async def _run_failover_event(
     acknowledged and all nodes run again.
     """
     writers = VersionedItemWriters(http)
-    running = asyncio.create_task(writers.run_until_stopped())
+    writer_task = asyncio.create_task(writers.run_until_stopped())
     await asyncio.sleep(2)
     event.contradictions, event.last_write_at = writers.event.contradictions, time.monotonic()
     writers.event = event
     await action(cluster)
-    before = event.acknowledged
+    count_before = event.acknowledged
     async with asyncio.timeout(RECOVERY_TIMEOUT_SECONDS):
-        while event.acknowledged < before + CLIENTS:  # noqa: ASYNC110  no event to wait for
+        while event.acknowledged < count_before + CLIENTS:  # noqa: ASYNC110  no event to wait for
             await asyncio.sleep(0.1)
     writers.stop()
-    await running
+    await writer_task
     await writers.count_inconsistencies()
     await cluster.wait_until_all_nodes_run()
     return event

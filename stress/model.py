@@ -239,7 +239,11 @@ class ReferenceModel:
     def get_package_associations(self, document: str) -> dict[str, Association]:
         """Return the visible associations in a document's package, as a dict by identifier."""
         associations = {n: a for n, a in self.associations.items() if a.home == document}
-        return {name: each for name, each in associations.items() if self.is_visible(each)}
+        return {
+            name: association
+            for name, association in associations.items()
+            if self.is_visible(association)
+        }
 
     def get_package_definitions(self, document: str) -> set[tuple[str, str]]:
         """Return a (class, identifier) pair for each definition in a document's package.

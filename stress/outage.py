@@ -131,13 +131,13 @@ class OutageScenario:
         async with lock_tables(self.cluster) as unlock:
             # Single items, because lists use at most half of the pool.
             paths = [f"{PREFIX}/CFItems/{identifier}" for identifier in self.items[:pool_size]]
-            waiting = [asyncio.create_task(self.http.get(path)) for path in paths]
+            tasks = [asyncio.create_task(self.http.get(path)) for path in paths]
             await asyncio.sleep(0.5)
             requests = self.build_requests({READ, WRITE}, 20)
             await asyncio.gather(*(self._expect_503(name, *request) for request in requests))
             await self._check_health(name, is_unready=True)
             await unlock()
-            responses = Counter(response.status_code for response in await asyncio.gather(*waiting))
+            responses = Counter(response.status_code for response in await asyncio.gather(*tasks))
         if responses != {200: pool_size}:
             self.report.record_violation(
                 f"{name}: requests waiting for the lock returned {responses}"
@@ -165,12 +165,12 @@ async def run_outages(
     async with run_private_server(pool_size=pool_size) as (cluster, _, http):
         scenario = OutageScenario(cluster, http, report)
         await scenario.upload_package(400)
-        before = await scenario.count_connections()
+        connections_before = await scenario.count_connections()
         for fault in FAULTS:
             await scenario.run_outage(fault, requests_per_fault, timer)
         await scenario.block_pool(pool_size)
-        after = await scenario.count_connections()
-        report.remarks["connections before and after"] = (before, after)
-        if after > pool_size:
-            report.record_violation(f"{after} connections of a pool of {pool_size}")
+        connections_after = await scenario.count_connections()
+        report.remarks["connections before and after"] = (connections_before, connections_after)
+        if connections_after > pool_size:
+            report.record_violation(f"{connections_after} connections of a pool of {pool_size}")
     return report

@@ -151,7 +151,7 @@ class PatroniCluster:
         async with asyncio.timeout(START_TIMEOUT_SECONDS):
             while True:
                 roles = await self.get_roles()
-                names = [name for name, each in roles.items() if each == role]
+                names = [name for name, node_role in roles.items() if node_role == role]
                 if names and len(roles) >= nodes:
                     return names[0]
                 await asyncio.sleep(0.2)

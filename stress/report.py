@@ -26,9 +26,9 @@ class ScenarioReport:
         parts = [f"{count:,} {name}" for name, count in sorted(self.counts.items())]
         parts += [
             f"{name}: median {1000 * self.get_quantile(name, 0.5):.0f} ms, "
-            f"p99 {1000 * self.get_quantile(name, 0.99):.0f} ms, slowest {max(each):.2f} s"
-            for name, each in self.seconds.items()
-            if each
+            f"p99 {1000 * self.get_quantile(name, 0.99):.0f} ms, slowest {max(durations):.2f} s"
+            for name, durations in self.seconds.items()
+            if durations
         ]
         parts += [f"{name}: {value}" for name, value in (self.memory | self.remarks).items()]
         return "; ".join([*parts, f"{len(self.violations)} violations"])

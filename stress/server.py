@@ -96,9 +96,9 @@ class MemoryUsage:
 
     def measure(self) -> float:
         """Return the memory that the server uses now, in megabytes, and update the peak."""
-        now = float(self.process.memory_info().rss) / MEGABYTE
-        self.peak = max(self.peak, now)
-        return now
+        megabytes = float(self.process.memory_info().rss) / MEGABYTE
+        self.peak = max(self.peak, megabytes)
+        return megabytes
 
     @property
     def growth(self) -> float:

@@ -165,7 +165,7 @@ class ApiStateMachine(RuleBasedStateMachine):
     ) -> None:
         link, document = self._make_unique_title(), Document(title, package, subjects, license_id)
         body = factories.document(identifier, title=title, CFPackageURI=factories.link(package))
-        _add(body, "subjectURI", [factories.link(each, link) for each in subjects])
+        _add(body, "subjectURI", [factories.link(subject, link) for subject in subjects])
         _add(body, "licenseURI", license_id and factories.link(license_id, link))
         expected = self.model.put_document(identifier, document, link)
         self._expect(expected, "PUT", f"/CFDocuments/{identifier}", body)
@@ -230,8 +230,8 @@ def _add(body: factories.Body, name: str, value: Any) -> None:
 
 def _item(identifier: str, item: Item, link: str) -> factories.Body:
     body = factories.packed_item(identifier, fullStatement=item.statement)
-    _add(body, "subjectURI", [factories.link(each, link) for each in item.subjects])
-    _add(body, "conceptKeywordsURI", [factories.link(each, link) for each in item.keywords])
+    _add(body, "subjectURI", [factories.link(target, link) for target in item.subjects])
+    _add(body, "conceptKeywordsURI", [factories.link(target, link) for target in item.keywords])
     _add(body, "CFItemTypeURI", item.type and factories.link(item.type, link))
     return body
 

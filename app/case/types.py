@@ -72,8 +72,8 @@ def unwrap_omittable(hint: Any) -> Any:
     if get_origin(hint) is not Annotated:
         return hint
     kind, *metadata = get_args(hint)
-    rest = [each for each in metadata if not isinstance(each, NullAsDefault)]
-    return Annotated[(kind, *rest)] if rest else kind
+    markers = [marker for marker in metadata if not isinstance(marker, NullAsDefault)]
+    return Annotated[(kind, *markers)] if markers else kind
 
 
 MAX_INT = 2**64 - 1

@@ -539,7 +539,11 @@ class Database:
             await self._pool.release(self._idle.pop())
 
     def _list_borrowed_before(self, time: float) -> list[Connection]:
-        return [each for each, (since, _) in self._borrowed.items() if since < time]
+        return [
+            connection
+            for connection, (borrowed_at, _) in self._borrowed.items()
+            if borrowed_at < time
+        ]
 
     async def _enforce_timeouts(self) -> None:
         """Periodically cancel the reads and the waits for a connection that have timed out."""
@@ -572,14 +576,16 @@ class Database:
                 await self._release_idle()
                 last_idle_release = time.monotonic()
             cutoff = self._clock.time() - SILENCE_SECONDS
-            waiting = self._list_borrowed_before(cutoff)
-            if self._is_unreachable or (waiting and self._last_answer < cutoff):
+            waiting_connections = self._list_borrowed_before(cutoff)
+            if self._is_unreachable or (waiting_connections and self._last_answer < cutoff):
                 is_responding = await self._is_server_responding()
                 self._is_unreachable = not is_responding and self._last_answer < cutoff
             if self._is_unreachable:
-                waiting = [connection for connection in waiting if connection in self._borrowed]
+                waiting_connections = [
+                    connection for connection in waiting_connections if connection in self._borrowed
+                ]
                 # Idle ones, too: after a failover, they would lead to a server without an answer.
-                for connection in filter(_is_open, (*waiting, *self._idle)):
+                for connection in filter(_is_open, (*waiting_connections, *self._idle)):
                     connection.terminate()
 
     async def _monitor_commits(self) -> None:
@@ -608,19 +614,23 @@ class Database:
         of their server process to the ``time.monotonic()`` at which its commit was first seen
         waiting. Returns the ``waiting_since`` for the next call.
         """
-        by_pid = {each.get_server_pid(): each for each in candidates if _is_open(each)}
+        by_pid = {
+            connection.get_server_pid(): connection
+            for connection in candidates
+            if _is_open(connection)
+        }
         now = time.monotonic()
         async with open_connection(
             self._url, max_timeout=OBSERVER_TIMEOUT_SECONDS, statement_cache_size=0
         ) as observer:
             rows = await observer.fetch(WAITING_COMMITS, [*by_pid])
-            waiting = {row["pid"]: waiting_since.get(row["pid"], now) for row in rows}
-            for pid, since in list(waiting.items()):
-                if now - since >= COMMIT_TIMEOUT_SECONDS and by_pid[pid] in self._borrowed:
+            waiting_times = {row["pid"]: waiting_since.get(row["pid"], now) for row in rows}
+            for pid, first_seen_at in list(waiting_times.items()):
+                if now - first_seen_at >= COMMIT_TIMEOUT_SECONDS and by_pid[pid] in self._borrowed:
                     self.unconfirmed.add(by_pid[pid])
                     await observer.execute("SELECT pg_cancel_backend($1)", pid)
-                    del waiting[pid]
-        return waiting
+                    del waiting_times[pid]
+        return waiting_times
 
     def require_standby_confirmation(self, connection: Connection) -> None:
         """Raise ``ServiceUnavailable`` if waiting for standbys was cancelled for the last commit.

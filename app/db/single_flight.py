@@ -48,20 +48,20 @@ class SingleFlight(Generic[Key, Result]):
         task.add_done_callback(_consume_exception)
         return await asyncio.shield(task)
 
-    async def _run_queued(self, key: Key, running: asyncio.Future[None]) -> Result:
-        await asyncio.wait([running], timeout=MAX_WAIT_SECONDS)
+    async def _run_queued(self, key: Key, future: asyncio.Future[None]) -> Result:
+        await asyncio.wait([future], timeout=MAX_WAIT_SECONDS)
         # Later callers must not share this query, which starts now.
         del self._queued[key]
         return await self._run(key)
 
     async def _run(self, key: Key) -> Result:
-        running = self._running[key] = asyncio.get_running_loop().create_future()
+        future = self._running[key] = asyncio.get_running_loop().create_future()
         try:
             return await self._query(key)
         finally:
-            if self._running.get(key) is running:
+            if self._running.get(key) is future:
                 del self._running[key]
-            running.set_result(None)
+            future.set_result(None)
 
 
 def _consume_exception(task: asyncio.Task[Result]) -> None:

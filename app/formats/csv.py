@@ -58,11 +58,11 @@ def find_row_line_numbers(raw: bytes) -> list[int]:
 def _decode_and_detect_delimiter(raw: bytes) -> tuple[str, str]:
     """Decode a CSV file, drop a first line such as ``sep=;``, and return (text, delimiter)."""
     text = _decode(raw)
-    first, _, rest = text.partition("\n")
-    if first.strip().lower().startswith("sep=") and len(first.strip()) == len("sep=;"):
-        return rest, first.strip()[-1]
+    first_line, _, rest = text.partition("\n")
+    if first_line.strip().lower().startswith("sep=") and len(first_line.strip()) == len("sep=;"):
+        return rest, first_line.strip()[-1]
     # Rows above the headings may be sentences with other delimiters.
-    headings = next((line for line in io.StringIO(text) if not line.startswith("#")), first)
+    headings = next((line for line in io.StringIO(text) if not line.startswith("#")), first_line)
     unquoted = "".join(headings.split('"')[::2])  # only delimiters between cells count
     return text, max(DELIMITERS, key=unquoted.count)
 

@@ -75,8 +75,8 @@ def detect_file_format(filename: str) -> FileFormat | None:
 
     A final ``.gz`` is ignored: ``maths.csv.gz`` is a CSV file.
     """
-    bare = filename.lower().removesuffix(COMPRESSED)
-    return next((form for suffix, form in SUFFIXES.items() if bare.endswith(suffix)), None)
+    name = filename.lower().removesuffix(COMPRESSED)
+    return next((form for suffix, form in SUFFIXES.items() if name.endswith(suffix)), None)
 
 
 def reject_unsupported_spreadsheet(raw: bytes) -> None:

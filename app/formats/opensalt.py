@@ -133,11 +133,11 @@ class OpenSaltWriter(FrameworkWriter):
             parent, level = stack.pop()
             if level:
                 self._levels[parent] = level
-            below = [
+            children_and_levels = [
                 (_get_node_identifiers(association)[0], f"{level}.{number}".removeprefix("."))
                 for association, number in _number_siblings(children[parent])
             ]
-            stack += reversed(below)
+            stack += reversed(children_and_levels)
         outsiders = [name for name in self._items if name not in self._levels]
         for name in outsiders:
             self._parents.pop(name, None)
@@ -193,9 +193,9 @@ class OpenSaltWriter(FrameworkWriter):
             name: {"smartLevel": level} for name, level in self._levels.items()
         }
         association_rows = [
-            self._make_cells(ASSOCIATION.kind, each, ASSOCIATION_SHEET_COLUMNS.values(), {})
-            for each in self._associations
-            if self._parents.get(_get_node_identifiers(each)[0]) is not each
+            self._make_cells(ASSOCIATION.kind, association, ASSOCIATION_SHEET_COLUMNS.values(), {})
+            for association in self._associations
+            if self._parents.get(_get_node_identifiers(association)[0]) is not association
         ]
         sheets = [
             ("CF Doc", DOCUMENT_COLUMNS, [document]),
@@ -292,7 +292,10 @@ def _number_siblings(associations: Sequence[JsonObject]) -> list[tuple[JsonObjec
     stored_numbers = [number for number in numbers if isinstance(number, int) and number >= 0]
     ordered = sorted(
         associations,
-        key=lambda each: (each.get("sequenceNumber") is None, each.get("sequenceNumber") or 0),
+        key=lambda sibling: (
+            sibling.get("sequenceNumber") is None,
+            sibling.get("sequenceNumber") or 0,
+        ),
     )
     if len(set(stored_numbers)) == len(associations):
         return [(association, association["sequenceNumber"]) for association in ordered]

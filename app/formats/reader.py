@@ -220,11 +220,11 @@ def _parse_package_json(
 def _merge_repairs(repairs: list[RepairSummary]) -> list[RepairSummary]:
     """Merge all repairs of the same kind into one, and add up their counts."""
     summaries: dict[str, RepairSummary] = {}
-    for each in repairs:
-        first = summaries.setdefault(each.kind, each)
-        if first is not each:
-            fields = dict(Counter(first.fields) + Counter(each.fields))
-            summaries[each.kind] = replace(first, count=first.count + each.count, fields=fields)
+    for repair in repairs:
+        first = summaries.setdefault(repair.kind, repair)
+        if first is not repair:
+            fields = dict(Counter(first.fields) + Counter(repair.fields))
+            summaries[repair.kind] = replace(first, count=first.count + repair.count, fields=fields)
     return [*summaries.values()]
 
 
@@ -257,8 +257,10 @@ def _build_duplicate_code_warning(locations_by_code: dict[str, list[RowLocation]
         "Items have equal codes, and one of them was a number: "
         f"{join_first(codes, MAX_LISTED, '; ')}. Check whether a final zero was lost."
     )
-    second = next(iter(locations_by_code.values()))[1]
-    return RepairSummary("equal-codes", explanation, len(codes), second.describe(CODE_COLUMN))
+    second_location = next(iter(locations_by_code.values()))[1]
+    return RepairSummary(
+        "equal-codes", explanation, len(codes), second_location.describe(CODE_COLUMN)
+    )
 
 
 UNREAD_CELLS = {

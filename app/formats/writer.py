@@ -67,13 +67,13 @@ class TableWriter(FrameworkWriter):
             self._add_row(LAYOUTS_BY_CLASS[kind], entity)
 
     def _add_row(self, layout: SheetLayout, entity: JsonObject, parent: str | None = None) -> None:
-        name, below = CHILD_LAYOUTS.get(layout, ("", None))
+        name, child_layout = CHILD_LAYOUTS.get(layout, ("", None))
         children = entity.get(name)
         # A cell cannot hold an identifier of spaces only, so the children stay in the row.
-        if below and children and STRING.can_round_trip(entity["identifier"]):
+        if child_layout and children and STRING.can_round_trip(entity["identifier"]):
             entity = {other: value for other, value in entity.items() if other != name}
             for child in children:
-                self._add_row(below, child, entity["identifier"])
+                self._add_row(child_layout, child, entity["identifier"])
         self._spool(layout, make_cells(layout, entity, {"parent": parent} if parent else None))
 
     def _add_association(self, association: JsonObject) -> None:
@@ -85,8 +85,10 @@ class TableWriter(FrameworkWriter):
         origin = association["originNodeURI"]["identifier"]
         parent = association["destinationNodeURI"]["identifier"]
         position = {"position": self._associations}
-        first = association["associationType"] == IS_CHILD_OF and origin not in self._children
-        if first and STRING.can_round_trip(parent):
+        is_first_parent = (
+            association["associationType"] == IS_CHILD_OF and origin not in self._children
+        )
+        if is_first_parent and STRING.can_round_trip(parent):
             self._children[origin] = {**association, **position}
         else:
             self._spool(ASSOCIATION, make_cells(ASSOCIATION, association, {**position}))

@@ -179,8 +179,10 @@ def _iter_rows(
                 budget.count_cells(len(cells))
                 yield number, _read_values(number, cells, unread.beyond, book)
             unread.formulas += parser.formulas
-            merged = parser.merged_cells.mergeCell if parser.merged_cells else ()
-            unread.merged += [each.ref for each in merged if each.size["rows"] > 1]
+            merged_ranges = parser.merged_cells.mergeCell if parser.merged_cells else ()
+            unread.merged += [
+                cell_range.ref for cell_range in merged_ranges if cell_range.size["rows"] > 1
+            ]
     except READ_ERRORS as error:
         raise BadRequest(f"the workbook cannot be read: {error}") from None
 

@@ -118,20 +118,22 @@ def _format_examples(violations: list[Violation], *, show_all: bool) -> Iterator
     if show_all:
         yield from (_format_violation(violation, 0) for violation in violations)
         return
-    similar: dict[tuple[str, str], list[Violation]] = defaultdict(list)
+    groups_by_message: dict[tuple[str, str], list[Violation]] = defaultdict(list)
     for violation in violations:
-        similar[strip_indexes_from_path(violation.path), violation.message].append(violation)
-    groups = sorted(similar.values(), key=len, reverse=True)
-    shown, hidden = groups[:MAX_EXAMPLES_PER_RULE], groups[MAX_EXAMPLES_PER_RULE:]
-    yield from (_format_violation(group[0], len(group) - 1) for group in shown)
-    if rest := sum(len(group) for group in hidden):
-        yield f"… and {rest:,} more; --all shows them"
+        groups_by_message[strip_indexes_from_path(violation.path), violation.message].append(
+            violation
+        )
+    groups = sorted(groups_by_message.values(), key=len, reverse=True)
+    shown_groups, hidden_groups = groups[:MAX_EXAMPLES_PER_RULE], groups[MAX_EXAMPLES_PER_RULE:]
+    yield from (_format_violation(group[0], len(group) - 1) for group in shown_groups)
+    if hidden_count := sum(len(group) for group in hidden_groups):
+        yield f"… and {hidden_count:,} more; --all shows them"
 
 
-def _format_violation(violation: Violation, similar: int) -> str:
-    others = f" and {similar:,} more like it" if similar else ""
+def _format_violation(violation: Violation, similar_count: int) -> str:
+    suffix = f" and {similar_count:,} more like it" if similar_count else ""
     repair = " [import repairs it]" if violation.repair else ""
     path = violation.path or "the file"
     position = "" if violation.in_table else f"{violation.line}:{violation.column}  "
-    text = escape_control_characters(f"{path}{others}: {violation.message}")
+    text = escape_control_characters(f"{path}{suffix}: {violation.message}")
     return f"{position}{text}{repair}"

@@ -52,7 +52,9 @@ class JsonPositionFinder:
         the position of the closest value that would contain it.
         """
         candidates = (path, *iter_ancestor_paths(path))
-        offset = next(self._offsets[each] for each in candidates if each in self._offsets)
+        offset = next(
+            self._offsets[candidate] for candidate in candidates if candidate in self._offsets
+        )
         line = bisect_left(self._newlines, offset)
         return line + 1, offset - (self._newlines[line - 1] if line else -1)
 

@@ -83,11 +83,13 @@ class PublicOnlyTransport(httpx.AsyncBaseTransport):
         """
         require_http_scheme(request)
         is_exempt = self._allow_private or get_origin(request.url) in self._trusted_origins
-        *others, last = await asyncio.to_thread(_resolve_and_pin, request, is_exempt=is_exempt)
-        for attempt in others:
+        *other_requests, last_request = await asyncio.to_thread(
+            _resolve_and_pin, request, is_exempt=is_exempt
+        )
+        for attempt in other_requests:
             with suppress(httpx.ConnectError):
                 return await self._inner.handle_async_request(attempt)
-        return await self._inner.handle_async_request(last)
+        return await self._inner.handle_async_request(last_request)
 
     async def aclose(self) -> None:
         """Close all connections of this transport."""
@@ -118,11 +120,13 @@ class OperatorUrlTransport(httpx.BaseTransport):
             return self._send_by_proxy(request, proxy)
         host = request.url.host
         is_literal = host == self._operator_host and is_literal_private_host(host)
-        *others, last = _resolve_and_pin(request, is_exempt=self._allow_private or is_literal)
-        for attempt in others:
+        *other_requests, last_request = _resolve_and_pin(
+            request, is_exempt=self._allow_private or is_literal
+        )
+        for attempt in other_requests:
             with suppress(httpx.ConnectError):
                 return self._direct.handle_request(attempt)
-        return self._direct.handle_request(last)
+        return self._direct.handle_request(last_request)
 
     def close(self) -> None:
         """Close all connections of this transport."""

@@ -63,8 +63,8 @@ def case_server(pytestconfig: pytest.Config) -> Iterator[CaseServer]:
         server = _use_external_server(url, run_id, seed, pytestconfig)
     else:
         server = _use_embedded_server(run_id, seed, pytestconfig)
-    with server as running:
-        yield running
+    with server as server_process:
+        yield server_process
 
 
 @pytest.fixture(scope="session")

@@ -119,9 +119,9 @@ def run_supervisor(folder: Path) -> int:
     if not ready:
         return server.wait() or 1
     # Written under another name first, so that no process reads half a URL.
-    unfinished = folder / "url.new"
-    unfinished.write_text(ready[1])
-    unfinished.rename(folder / "url")
+    temporary_path = folder / "url.new"
+    temporary_path.write_text(ready[1])
+    temporary_path.rename(folder / "url")
     with (folder / "users.lock").open("a") as users:
         while server.poll() is None:
             if _is_unused(users.fileno()):

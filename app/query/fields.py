@@ -145,8 +145,8 @@ def resolve_field(fields: Fields, name: str) -> QueryableField | None:
     ``sourcedId`` is an alias of ``identifier``, and any path below ``extensions`` is a field.
     """
     path = tuple(name.split("."))
-    top = fields.get(path[0])
-    if top and top.type is FieldType.EXTENSION:
+    field = fields.get(path[0])
+    if field and field.type is FieldType.EXTENSION:
         return QueryableField(path, FieldType.EXTENSION) if all(path) else None
     return fields.get(".".join("identifier" if part == "sourcedId" else part for part in path))
 
@@ -190,7 +190,7 @@ def _iter_field_and_parts(name: str, info: FieldInfo) -> Iterator[QueryableField
     of the model field ``name``.
     """
     field_type = _get_field_type(info.annotation)
-    has_serializer = any(isinstance(each, PlainSerializer) for each in info.metadata)
+    has_serializer = any(isinstance(marker, PlainSerializer) for marker in info.metadata)
     # An array of links with its own serializer (conceptKeywordsURI) is serialized as one link.
     if field_type is FieldType.LINKS and has_serializer:
         field_type = FieldType.LINK

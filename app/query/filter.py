@@ -211,7 +211,9 @@ class _Parser:
             raise self.unexpected("the name of a field")
         field = resolve_field(self.fields, self.token.text)
         if field is None:
-            comparable = (name for name, each in self.fields.items() if each.is_comparable)
+            comparable = (
+                name for name, candidate in self.fields.items() if candidate.is_comparable
+            )
             raise self.unexpected(format_choices(comparable))
         if not field.is_comparable:
             raise self.unexpected(self.subfields_hint(field))
@@ -238,7 +240,7 @@ class _Parser:
             members = text.split(",")
             if len(members) > MAX_MEMBERS:
                 raise self.unexpected(f"at most {MAX_MEMBERS} values")
-            value = tuple(self.convert(field, each.strip()) for each in members)
+            value = tuple(self.convert(field, member.strip()) for member in members)
         elif operator != "~" or field.type is FieldType.NUMBER:
             value = self.convert(field, text)
         self.next += 1

@@ -60,10 +60,10 @@ def build_pagination_headers(
     Each link is ``url`` with ``params``, but with the offset of its page. A ``Link`` header over
     ``MAX_LINK_BYTES`` is left out, because proxies reject responses with longer headers.
     """
-    others = [(name, value) for name, value in params if name not in ("limit", "offset")]
+    other_params = [(name, value) for name, value in params if name not in ("limit", "offset")]
 
     def link(relation: str, offset: int) -> str:
-        page = [*others, ("limit", str(query.limit)), ("offset", str(offset))]
+        page = [*other_params, ("limit", str(query.limit)), ("offset", str(offset))]
         return f'<{url}?{urlencode(page, quote_via=quote)}>; rel="{relation}"'
 
     links = ", ".join(link(relation, offset) for relation, offset in _iter_page_links(query, total))
@@ -72,11 +72,11 @@ def build_pagination_headers(
 
 
 def _iter_page_links(query: ListQuery, total: int) -> Iterator[tuple[str, int]]:
-    last = max(total - 1, 0) // query.limit * query.limit
+    last_offset = max(total - 1, 0) // query.limit * query.limit
     yield "first", 0
     if query.offset > 0:
         # From an offset beyond the end, the previous page is the last one.
-        yield "prev", min(max(query.offset - query.limit, 0), last)
+        yield "prev", min(max(query.offset - query.limit, 0), last_offset)
     if query.offset + query.limit < total:
         yield "next", query.offset + query.limit
-    yield "last", last
+    yield "last", last_offset

@@ -219,7 +219,9 @@ def _parse_sort(name: str, *, fields: Fields) -> QueryableField:
     if field and field.type in SCALARS:
         return field
     result = f"{truncate_for_message(name)}, which is {field.type}" if field else _quote(name)
-    allowed = format_choices(each.name for each in fields.values() if each.type in SCALARS)
+    allowed = format_choices(
+        candidate.name for candidate in fields.values() if candidate.type in SCALARS
+    )
     raise BadRequest(f"found {result}, expected {allowed}", code="bad_sort")
 
 
@@ -244,8 +246,8 @@ def _parse_fields(values: list[str], *, fields: Fields, rules: QueryRules) -> tu
 
 def _parse_names(values: list[str], *, allowed: Sequence[str]) -> tuple[str, ...]:
     names = [name.strip() for value in values for name in value.split(",")]
-    if unknown := [name for name in names if name not in allowed]:
-        result = ", ".join(_quote(name) for name in dict.fromkeys(unknown))
+    if unknown_names := [name for name in names if name not in allowed]:
+        result = ", ".join(_quote(name) for name in dict.fromkeys(unknown_names))
         raise BadRequest(
             f"found {result}, expected {format_choices(allowed)}", code="bad_selection"
         )

@@ -50,11 +50,11 @@ def make_link_from_string(text: str, field: str, document_title: str | None) -> 
     """
     address = text.strip()
     identifier = find_last_uuid(address) or str(uuid5(NAMESPACE_URL, address))
-    known = is_uri(address) or address == identifier
+    is_identifier_link = is_uri(address) or address == identifier
     return {
         "title": (document_title if field in DOCUMENT_LINKS else None) or address,
         "identifier": identifier,
-        "uri": address if known else make_uuid_urn(identifier),
+        "uri": address if is_identifier_link else make_uuid_urn(identifier),
     }
 
 
@@ -82,14 +82,14 @@ def fill_in_required_fields(entities: Entities, log: RepairLog) -> None:
     document. Fields of definitions get the value of a related field: ``title`` that of
     ``description``.
     """
-    changed = _get_document_time(entities)
+    changed_at = _get_document_time(entities)
     for schema, entity in entities:
         if isinstance(identifier := entity.get("identifier"), str):
             uri = make_uuid_urn(identifier)
             _fill_missing(entity, "uri", uri, log)
             _replace_repeated_identifier(entity, uri, log)
-        if changed and schema is not CFPckgDocument:
-            _fill_missing(entity, "lastChangeDateTime", changed, log)
+        if changed_at and schema is not CFPckgDocument:
+            _fill_missing(entity, "lastChangeDateTime", changed_at, log)
         if schema in DEFINITION_CLASSES:
             _complete_definition(schema, entity, log)
 
@@ -98,8 +98,8 @@ def _get_document_time(entities: Entities) -> str | None:
     times = (
         entity.get("lastChangeDateTime") for schema, entity in entities if schema is CFPckgDocument
     )
-    changed = next(times, None)
-    return changed if isinstance(changed, str) else None
+    changed_at = next(times, None)
+    return changed_at if isinstance(changed_at, str) else None
 
 
 def _complete_definition(schema: type[Entity], entity: Json, log: RepairLog) -> None:

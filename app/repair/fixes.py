@@ -92,8 +92,8 @@ def suggest_identifier_fix(value: Any) -> Fix | None:
     """
     if not isinstance(value, str):
         return suggest_string_fix(value)
-    stripped = value.strip()
-    return ("spaces-around-identifier", stripped) if stripped != value else _suggest_removal(value)
+    text = value.strip()
+    return ("spaces-around-identifier", text) if text != value else _suggest_removal(value)
 
 
 def suggest_uri_fix(value: Any) -> Fix | None:
@@ -188,10 +188,10 @@ def _make_spelling_fixer(repair_kind: str, terms: tuple[str, ...]) -> Fixer:
 
     The fixer returns (``repair_kind``, term), or None for a correct or an unknown term.
     """
-    known = {_normalize_term(term): term for term in terms}
+    terms_by_key = {_normalize_term(term): term for term in terms}
 
     def fix(value: Any) -> Fix | None:
-        term = known.get(_normalize_term(value)) if isinstance(value, str) else None
+        term = terms_by_key.get(_normalize_term(value)) if isinstance(value, str) else None
         return (repair_kind, term) if term and term != value else None
 
     return fix
@@ -227,4 +227,6 @@ _FIXERS: list[tuple[Any, Fixer]] = [
 
 def get_fixer(field_type: Any) -> Fixer:
     """Return the function that fixes values of a field type: ``suggest_uri_fix`` for ``Uri``."""
-    return next((fixer for known, fixer in _FIXERS if known == field_type), suggest_nothing)
+    return next(
+        (fixer for fixed_type, fixer in _FIXERS if fixed_type == field_type), suggest_nothing
+    )

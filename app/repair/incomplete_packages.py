@@ -141,17 +141,17 @@ class IncompletePackageCompleter:
         stack: list[PlacedItem] = [(item, None, path) for item, path in reversed(roots)]
         while stack:
             item, parent, path = stack.pop()
-            below: list[PlacedItem] = []
+            children: list[PlacedItem] = []
             for name in find_child_lists(item):
                 place = join_path(path, name)
                 self._log.record("nested-items", place)
-                below += [
+                children += [
                     (child, item, f"{place}[{index}]") for index, child in enumerate(item.pop(name))
                 ]
             for name in [name for name in _find_keys(item, CHILD_LISTS) if item[name] == []]:
                 del item[name]
             yield item, parent, path
-            stack.extend(reversed(below))
+            stack.extend(reversed(children))
 
     def _create_document(self, excluded: set[str]) -> None:
         """Create the missing CFDocument from the package's nonstandard fields, such as ``name``.
@@ -183,9 +183,9 @@ class IncompletePackageCompleter:
                 self._document[_find_key(self._document, name) or name] = value
         if options.identifier is not None:
             for name in IDENTIFIER_NAMES:
-                before = self._document.pop(_find_key(self._document, name) or name, None)
-                if isinstance(before, str) and before != options.identifier:
-                    self.derived.aliases[before] = options.identifier
+                old_value = self._document.pop(_find_key(self._document, name) or name, None)
+                if isinstance(old_value, str) and old_value != options.identifier:
+                    self.derived.aliases[old_value] = options.identifier
             self._document["identifier"] = options.identifier
 
     def _complete_document(self) -> str | None:
@@ -221,8 +221,8 @@ class IncompletePackageCompleter:
             counts[name] += 1
             if _get_identifier(item) is not None:
                 continue
-            again = f"#{counts[name]}" if counts[name] > 1 else ""
-            new_identifier = str(uuid5(space, f"CFItem\n{name}{again}"))
+            suffix = f"#{counts[name]}" if counts[name] > 1 else ""
+            new_identifier = str(uuid5(space, f"CFItem\n{name}{suffix}"))
             item["identifier"] = identifier = find_last_uuid(_get(item, "uri")) or new_identifier
             self.derived.items.append(identifier)
             path = join_path(self._root, f"CFItems[{index}]")
@@ -258,9 +258,9 @@ class IncompletePackageCompleter:
                 "originNodeURI": _make_link(item),
                 "destinationNodeURI": _make_link(document if parent is None else parent),
             }
-            changed = _get(item, "lastChangeDateTime") or _get(document, "lastChangeDateTime")
-            if changed is not None:
-                association["lastChangeDateTime"] = changed
+            changed_at = _get(item, "lastChangeDateTime") or _get(document, "lastChangeDateTime")
+            if changed_at is not None:
+                association["lastChangeDateTime"] = changed_at
             path = self._log.get_path_before_move(item) or ""
             self._log.record_path_before_move(association, path)
             self.derived.times.add(("CFAssociation", identifier))
@@ -297,7 +297,7 @@ def number_in_file_order(associations: list[Json], derived: DerivedValues) -> No
 
     Appends their identifiers to ``derived.order``, because the file lacks these numbers.
     """
-    derived.order.append(tuple(each["identifier"] for each in associations))
+    derived.order.append(tuple(sibling["identifier"] for sibling in associations))
     numbers = number_siblings([None] * len(associations))
     for association, number in zip(associations, numbers, strict=True):
         association["sequenceNumber"] = number
@@ -339,7 +339,7 @@ def _get_identifier(obj: Json) -> str | None:
     Letter case of the field names is ignored, and blank values count as missing.
     """
     values = (_get(obj, name) for name in IDENTIFIER_NAMES)
-    identifier = next((each for each in values if each is not None and str(each).strip()), None)
+    identifier = next((value for value in values if value is not None and str(value).strip()), None)
     return None if identifier is None else str(identifier).strip()
 
 

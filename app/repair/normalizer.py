@@ -92,17 +92,17 @@ class PackageNormalizer:
     def _fix_list(self, spec: FieldSpec, name: str, value: Any, path: str) -> Any:
         if isinstance(value, list):
             return self._fix_members(spec, name, value, path)
-        fixed = self._fix_value(spec, name, value, path)
-        if isinstance(fixed, dict) and not spec.accepts_scalar:
-            self.log.record("object-for-list", path, value, [fixed])
-            return [fixed]
-        if isinstance(fixed, str) and spec.fix is suggest_string_fix:
-            members = [fixed]
+        fixed_value = self._fix_value(spec, name, value, path)
+        if isinstance(fixed_value, dict) and not spec.accepts_scalar:
+            self.log.record("object-for-list", path, value, [fixed_value])
+            return [fixed_value]
+        if isinstance(fixed_value, str) and spec.fix is suggest_string_fix:
+            members = [fixed_value]
             if name in COMMA_SEPARATED_FIELDS:
-                members = [part.strip() for part in fixed.split(",") if part.strip()]
-            self.log.record("string-for-list", path, fixed, members)
+                members = [part.strip() for part in fixed_value.split(",") if part.strip()]
+            self.log.record("string-for-list", path, fixed_value, members)
             return members
-        return fixed
+        return fixed_value
 
     def _fix_members(self, spec: FieldSpec, name: str, members: list[Any], path: str) -> list[Any]:
         fixed_members = []
@@ -110,8 +110,8 @@ class PackageNormalizer:
             member_path = f"{path}[{index}]"
             if member is None:
                 self.log.record("null", member_path)
-            elif (fixed := self._fix_value(spec, name, member, member_path)) is not REMOVED:
-                fixed_members.append(fixed)
+            elif (fixed_member := self._fix_value(spec, name, member, member_path)) is not REMOVED:
+                fixed_members.append(fixed_member)
         return fixed_members
 
     def _fix_value(self, spec: FieldSpec, name: str, value: Any, path: str) -> Any:
@@ -127,9 +127,9 @@ class PackageNormalizer:
 
     def _fix_scalar(self, spec: FieldSpec, value: Any, path: str) -> Any:
         while value is not REMOVED and (fix := spec.fix(value)):
-            kind, fixed = fix
-            self.log.record(kind, path, value, None if fixed is REMOVED else fixed)
-            value = fixed
+            kind, fixed_value = fix
+            self.log.record(kind, path, value, None if fixed_value is REMOVED else fixed_value)
+            value = fixed_value
         return value
 
     def _make_link(self, name: str, text: str, path: str) -> Any:
@@ -147,9 +147,9 @@ class PackageNormalizer:
         Drops them if the class, such as a link, has no ``extensions``. A field that contradicts one
         in ``extensions``, or the field that it is an alias of, stays in place.
         """
-        unknown = _find_unknown_fields(model, obj)
-        extensions = get_or_create_extensions(model, obj) if unknown else None
-        for name in unknown:
+        unknown_fields = _find_unknown_fields(model, obj)
+        extensions = get_or_create_extensions(model, obj) if unknown_fields else None
+        for name in unknown_fields:
             if name in FIELD_ALIASES and FIELD_ALIASES[name][0] in obj:
                 continue  # it contradicts the standard's field, and only a person can decide
             if "extensions" not in get_field_specs(model):
@@ -182,5 +182,7 @@ def _get_standard_name_and_value(
     if name in FIELD_ALIASES and FIELD_ALIASES[name][0] in get_field_specs(model):
         standard, convert = FIELD_ALIASES[name]
         return standard, convert(value)
-    folded = name.casefold()
-    return get_field_names_by_casefold(model).get(OTHER_NAMES.get(folded, folded).casefold()), value
+    folded_name = name.casefold()
+    return get_field_names_by_casefold(model).get(
+        OTHER_NAMES.get(folded_name, folded_name).casefold()
+    ), value

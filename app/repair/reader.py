@@ -93,19 +93,21 @@ def repair_and_parse(
     has_overrides = options.metadata is not None and options.metadata.has_overrides
     if not has_overrides and (package := _read_unchanged(raw, schema, allow_dense=allow_dense)):
         return package, []
-    repaired = RepairedPackage(raw, allow_dense=allow_dense, options=options)
-    repaired.deduplicate()
+    repaired_package = RepairedPackage(raw, allow_dense=allow_dense, options=options)
+    repaired_package.deduplicate()
     try:
-        package = parse_large_package(repaired.json_bytes, allow_dense=allow_dense, schema=schema)
+        package = parse_large_package(
+            repaired_package.json_bytes, allow_dense=allow_dense, schema=schema
+        )
     except UnprocessableContent as error:
-        located = map(repaired.locate_in_original, error.problems)
-        problems = [*repaired.inexact_numbers, *located]
+        located = map(repaired_package.locate_in_original, error.problems)
+        problems = [*repaired_package.inexact_numbers, *located]
         raise create_validation_error(
             "CFPackage", problems, error.omitted, exhaustive=error.exhaustive
         ) from None
-    if repaired.inexact_numbers:
-        raise create_validation_error("CFPackage", repaired.inexact_numbers)
-    return replace(package, derived=repaired.derived), repaired.log.summarize()
+    if repaired_package.inexact_numbers:
+        raise create_validation_error("CFPackage", repaired_package.inexact_numbers)
+    return replace(package, derived=repaired_package.derived), repaired_package.log.summarize()
 
 
 def describe_file_error(error: CaseServerError) -> str:
@@ -243,10 +245,10 @@ class RepairedPackage:
         if not isinstance(document, dict):
             return
         link = document.get("CFPackageURI")
-        holders = [each for each in (document, link) if isinstance(each, dict)]
-        implied = [each.get(name) for each in holders for name in IDENTIFIER_NAMES]
+        holders = [holder for holder in (document, link) if isinstance(holder, dict)]
+        implied_identifiers = [holder.get(name) for holder in holders for name in IDENTIFIER_NAMES]
         for name in IDENTIFIER_NAMES:
-            if isinstance(self.tree.get(name), str) and self.tree[name] in implied:
+            if isinstance(self.tree.get(name), str) and self.tree[name] in implied_identifiers:
                 del self.tree[name]
 
     def _convert_to_utf8(self, raw: bytes) -> bytes:

@@ -65,14 +65,14 @@ IDENTIFIERS_IN_BODY = re.compile(r'"identifier":"((?:[^"\\]|\\.)*)"')
 
 def normalize_identifier(identifier: str) -> str:
     """Return an identifier in lower case, without braces or ``urn:uuid:``, for comparison."""
-    bare = identifier.strip().casefold()
+    normalized = identifier.strip().casefold()
     while True:
-        inner = bare.removeprefix(URN_PREFIX)
+        inner = normalized.removeprefix(URN_PREFIX)
         if inner[:1] == "{" and inner[-1:] == "}":
             inner = inner[1:-1].strip()
-        if inner == bare:
-            return bare
-        bare = inner
+        if inner == normalized:
+            return normalized
+        normalized = inner
 
 
 def has_noncanonical_references(rows: Iterable[EntityRow]) -> bool:
@@ -87,9 +87,14 @@ def has_noncanonical_references(rows: Iterable[EntityRow]) -> bool:
         referenced.update(IDENTIFIERS_IN_BODY.findall(row.body))
         if row.keywords:
             referenced.update(IDENTIFIERS_IN_BODY.findall(row.keywords))
-    unknown = referenced - identifiers
-    folded = {normalize_identifier(name) for name in identifiers} if unknown else set()
-    return any(normalize_identifier(_get_last_segment(name)) in folded for name in unknown)
+    unknown_identifiers = referenced - identifiers
+    normalized_identifiers = (
+        {normalize_identifier(name) for name in identifiers} if unknown_identifiers else set()
+    )
+    return any(
+        normalize_identifier(_get_last_segment(name)) in normalized_identifiers
+        for name in unknown_identifiers
+    )
 
 
 class ReferenceResolver:
@@ -261,10 +266,14 @@ def repair_target_type(link: Json, log: RepairLog) -> None:
 
 def make_extension_name(name: str) -> str:
     """Convert a type name to the form ``ext:name``, replacing disallowed characters with _."""
-    bare = NOT_IN_EXTENSION_NAMES.sub("_", name.strip().removeprefix(EXTENSION_PREFIX)).strip("_")
-    if not bare or len(bare) > MAX_EXTENSION_CHARS:
-        bare = f"{bare[:MAX_EXTENSION_CHARS]}-{uuid5(NAMESPACE_URL, name)}".lstrip("-")
-    return f"{EXTENSION_PREFIX}{bare}"
+    extension_name = NOT_IN_EXTENSION_NAMES.sub(
+        "_", name.strip().removeprefix(EXTENSION_PREFIX)
+    ).strip("_")
+    if not extension_name or len(extension_name) > MAX_EXTENSION_CHARS:
+        extension_name = (
+            f"{extension_name[:MAX_EXTENSION_CHARS]}-{uuid5(NAMESPACE_URL, name)}".lstrip("-")
+        )
+    return f"{EXTENSION_PREFIX}{extension_name}"
 
 
 def prefix_association_types(entities: Entities, log: RepairLog) -> None:

@@ -112,19 +112,19 @@ class RepairSummary:
     @property
     def summary(self) -> str:
         """A sentence that explains the repair, with the names and counts of the changed fields."""
-        listed = [
+        field_counts = [
             f"{truncate(name, MAX_FIELD_CHARS)} ({count:,})" for name, count in self.fields.items()
         ]
-        fields = f" Fields: {join_first(listed, MAX_LISTED_FIELDS)}." if listed else ""
+        fields = f" Fields: {join_first(field_counts, MAX_LISTED_FIELDS)}." if field_counts else ""
         return f"{self.explanation}{fields}"
 
     def __str__(self) -> str:
         times = "once" if self.count == 1 else f"{self.count:,} times"
-        where = f"{self.summary} {times}, first at {self.path or 'the top'}"
+        text = f"{self.summary} {times}, first at {self.path or 'the top'}"
         if self.before is None and self.after is None and self.kind != "null":
-            return where
+            return text
         before = "null" if self.kind == "null" else format_value(self.before)
-        return f"{where}: {before} → {format_value(self.after)}"
+        return f"{text}: {before} → {format_value(self.after)}"
 
 
 class RepairLog:

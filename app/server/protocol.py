@@ -288,9 +288,9 @@ class HttpConnection(HttpToolsProtocol):
         """Parse received data; reject a header section that exceeds the size limit."""
         if self.transport.is_lingering:
             return
-        before = self.cycle
+        previous_cycle = self.cycle
         if self.is_body_partial:
-            if before.response_complete:
+            if previous_cycle.response_complete:
                 self._start_timeout()
             else:
                 # The client is sending, so it moves to the end of the waiting connections.
@@ -298,27 +298,27 @@ class HttpConnection(HttpToolsProtocol):
             super().data_received(data)
         else:
             self._receive_header_section(data)
-        if self.cycle is not before:
+        if self.cycle is not previous_cycle:
             self.header_bytes = 0
             self._stop_timeout()
-        elif before is None or before.response_complete:
+        elif previous_cycle is None or previous_cycle.response_complete:
             self._start_timeout()
 
     def _receive_header_section(self, data: bytes) -> None:
-        before, left = self.cycle, MAX_HEADER_SECTION_BYTES - self.header_bytes
-        super().data_received(data[:left])
-        self.header_bytes += min(len(data), left)
+        previous_cycle, remaining_bytes = self.cycle, MAX_HEADER_SECTION_BYTES - self.header_bytes
+        super().data_received(data[:remaining_bytes])
+        self.header_bytes += min(len(data), remaining_bytes)
         if self.transport.is_closing():
             return
-        if self.cycle is before and self.header_bytes == MAX_HEADER_SECTION_BYTES:
+        if self.cycle is previous_cycle and self.header_bytes == MAX_HEADER_SECTION_BYTES:
             self._reject(
                 HeaderFieldsTooLarge(
                     f"the request line and the header section are longer than "
                     f"{MAX_HEADER_SECTION_BYTES:,} bytes: send a shorter query or fewer fields"
                 )
             )
-        elif len(data) > left:
-            super().data_received(data[left:])
+        elif len(data) > remaining_bytes:
+            super().data_received(data[remaining_bytes:])
 
     def on_message_begin(self) -> None:
         """Record that a request begins; called by the parser."""

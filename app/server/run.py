@@ -160,8 +160,8 @@ def get_command_prefix() -> str:
     program = Path(sys.argv[0])
     if program.name == "__main__.py":
         return f"{shlex.quote(_make_path_relative(Path(sys.executable)))} -m case_server"
-    installed = shutil.which("case-server")
-    if installed and Path(installed).resolve() == program.resolve():
+    installed_path = shutil.which("case-server")
+    if installed_path and Path(installed_path).resolve() == program.resolve():
         return "case-server"
     return shlex.quote(_make_path_relative(program))
 

@@ -169,11 +169,11 @@ class FaultList:
         Increments ``matched`` of every fault whose conditions the request meets, and ``applied`` of
         the returned fault.
         """
-        selecting = [rule for rule in self.rules if rule.count_and_check_request(entry)]
-        if not selecting:
+        matching_rules = [rule for rule in self.rules if rule.count_and_check_request(entry)]
+        if not matching_rules:
             return None
-        selecting[0].applied += 1
-        return selecting[0].fault
+        matching_rules[0].applied += 1
+        return matching_rules[0].fault
 
 
 async def inject_fault(

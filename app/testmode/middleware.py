@@ -77,12 +77,12 @@ class TestModeMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        outer, scope = scope, {**scope}  # the access log shows the path with its prefix
+        outer_scope, scope = scope, {**scope}  # the access log shows the path with its prefix
         namespaces: NamespaceRegistry = scope["app"].state.namespaces
         headers = Headers(scope=scope)
         try:
             name = _strip_namespace_prefix(scope, headers)
-            outer[ROUTE_PATH] = scope["path"]
+            outer_scope[ROUTE_PATH] = scope["path"]
             is_test_api = f"{scope['path']}/".startswith(f"{TEST_API_PREFIX}/")
             if is_test_api:
                 self._reject_cross_site_request(scope["method"], headers)

@@ -151,8 +151,8 @@ class Namespace:
                     self._update_app_state()
             finally:
                 self._is_available.set()
-        if former := self.snapshots.get(name):
-            self._cloner.drop_in_background(former)
+        if old_snapshot := self.snapshots.get(name):
+            self._cloner.drop_in_background(old_snapshot)
         self.snapshots[name] = database
 
     async def restore_snapshot(self, name: str) -> None:
@@ -204,8 +204,8 @@ class Namespace:
         Requests wait meanwhile. Does not copy if the current clone is such a copy already.
         """
         self.generation += 1
-        former = self.current
-        if former.template == template and not former.is_written:
+        old_clone = self.current
+        if old_clone.template == template and not old_clone.is_written:
             return
         self._is_available.clear()
         try:
@@ -213,10 +213,10 @@ class Namespace:
             self._update_app_state()
         finally:
             self._is_available.set()
-        if self.current is not former:
+        if self.current is not old_clone:
             if self.current is not self._previous:
                 self._drop_previous_clone()
-            self._previous = former
+            self._previous = old_clone
         if self._previous and self._previous.template not in {self.seed, *self.snapshots.values()}:
             self._drop_previous_clone()
 

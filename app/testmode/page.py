@@ -30,7 +30,7 @@ async def show_test_mode_page(
     ``NotFound`` for an unknown name.
     """
     name = namespace or current.name
-    namespaces = {existing.name: existing for existing in registry.list_all()}
+    namespaces = {candidate.name: candidate for candidate in registry.list_all()}
     if name not in namespaces:
         raise NotFound("namespace", name, f"choose from {', '.join(namespaces)}")
     selected = namespaces[name]

@@ -449,11 +449,11 @@ def _list_problems(error: ValidationError, schema: TypeAdapter[Any]) -> list[Pro
 
 
 def _explain_unknown_field(name: str, schema: TypeAdapter[Any]) -> str:
-    described = schema.json_schema()
-    models = (described, *described.get("$defs", {}).values())
-    known = [field for model in models for field in model.get("properties", ())]
-    close = get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"use {', '.join(known)}"
+    schema_object = schema.json_schema()
+    models = (schema_object, *schema_object.get("$defs", {}).values())
+    known_fields = [field for model in models for field in model.get("properties", ())]
+    close = get_close_matches(name, known_fields, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"use {', '.join(known_fields)}"
     return f"unknown field: {hint}"
 
 

@@ -59,9 +59,9 @@ def create_progress_reporter(name: str, *, quiet: bool) -> Progress:
         return lambda _: None
 
     def show(stage: str) -> None:
-        done = STAGES.index(stage) + 1 if stage in STAGES else 0
-        filled = BAR_COLUMNS * done // (len(STAGES) + 1)
-        bar = f"{'█' * filled}{'░' * (BAR_COLUMNS - filled)}"
+        step = STAGES.index(stage) + 1 if stage in STAGES else 0
+        filled_columns = BAR_COLUMNS * step // (len(STAGES) + 1)
+        bar = f"{'█' * filled_columns}{'░' * (BAR_COLUMNS - filled_columns)}"
         show_status(f"{bar} {name}: {stage}" if stage else "")
 
     return show
@@ -83,8 +83,8 @@ def format_problems(problems: Sequence[Problem], stream: TextIO, omitted: int = 
     limit = MAX_LISTED_PROBLEMS if stream.isatty() else len(problems)
     for problem in problems[:limit]:
         yield f"{problem['path']}: {problem['message']}"
-    if left := len(problems[limit:]) + omitted:
-        yield f"and {left:,} more"
+    if remaining_count := len(problems[limit:]) + omitted:
+        yield f"and {remaining_count:,} more"
 
 
 def format_counts(counts: ChangeCounts) -> str:

@@ -145,7 +145,7 @@ class _DocumentPageReader:
         """
         documents = self.documents
         entries, body_total = _parse_page(page)
-        known = len(documents.package_urls)
+        count_before = len(documents.package_urls)
         for position, entry in enumerate(entries, 1):
             identifier = get_identifier(entry)
             if identifier is None:
@@ -156,7 +156,7 @@ class _DocumentPageReader:
         for total in (_parse_count(page.headers.get("X-Total-Count")), body_total):
             if total is not None:
                 documents.total = max(total, documents.total or 0)
-        return len(documents.package_urls) > known
+        return len(documents.package_urls) > count_before
 
     def _is_last_page(self, page: FetchResult, *, is_linked: bool) -> bool:
         """Return whether a page without a ``next`` link is known to be the last one.
@@ -268,8 +268,10 @@ def _list_package_urls(entry: Any, identifier: str, list_url: str, page_url: str
     link = unwrap(entry, "CFDocument").get("CFPackageURI")
     uri = link if isinstance(link, str) else link.get("uri") if isinstance(link, dict) else None
     urls = []
-    if same := resolve_same_origin_url(uri, page_url) or resolve_same_origin_url(uri, list_url):
-        urls.append(same)
+    if package_url := resolve_same_origin_url(uri, page_url) or resolve_same_origin_url(
+        uri, list_url
+    ):
+        urls.append(package_url)
     elif package_identifier := get_identifier(link):
         urls.append(build_package_url(list_url, package_identifier))
     urls.append(build_package_url(list_url, identifier))

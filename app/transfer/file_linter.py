@@ -61,21 +61,22 @@ def lint_file(
         describe_path=file.describe_location,
     )
     violations = [
-        replace(each, path=file.describe_location(each.path)) for each in result.violations
+        replace(violation, path=file.describe_location(violation.path))
+        for violation in result.violations
     ]
     violations += [
         Violation(SCHEMA.id, SCHEMA.severity, problem["message"], problem["path"])
         for problem in file.problems
     ]
-    violations += [_convert_repair(each) for each in file.repairs]
+    violations += [_convert_repair(repair) for repair in file.repairs]
     if file_format == "jsonl":
         lines = convert_to_utf8(raw, detect_encoding(raw)).split(b"\n")
-        violations = [_add_line_position(each, lines) for each in violations]
+        violations = [_add_line_position(violation, lines) for violation in violations]
     else:
         row_lines = find_row_line_numbers(raw) if file_format == "csv" else ()
-        violations = [_add_table_position(each, row_lines) for each in violations]
-    selected = [each for each in violations if each.rule in rules]
-    selected.sort(key=lambda each: (each.sheet or "", each.line, each.column))
+        violations = [_add_table_position(violation, row_lines) for violation in violations]
+    selected = [violation for violation in violations if violation.rule in rules]
+    selected.sort(key=lambda violation: (violation.sheet or "", violation.line, violation.column))
     return replace(result, violations=selected)
 
 

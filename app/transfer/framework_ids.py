@@ -32,15 +32,17 @@ async def resolve_framework_id(database: Database, id_or_prefix: str) -> str:
     matches, and ``BadRequest``, which lists the matches, if several do.
     """
     rows = await list_framework_summaries(database, id_or_prefix)
-    exact = [row for row in rows if id_or_prefix in (row.identifier, row.package_identifier)]
-    if len(exact) == 1:
-        return exact[0].identifier
+    exact_matches = [
+        row for row in rows if id_or_prefix in (row.identifier, row.package_identifier)
+    ]
+    if len(exact_matches) == 1:
+        return exact_matches[0].identifier
     if len(rows) == 1 and id_or_prefix:
         return rows[0].identifier
     if rows and id_or_prefix:
-        listed = join_first([row.identifier for row in rows], MAX_LISTED_IDS)
+        identifiers = join_first([row.identifier for row in rows], MAX_LISTED_IDS)
         raise BadRequest(
-            f"{id_or_prefix!r} matches {len(rows):,} frameworks: {listed}; use a longer prefix"
+            f"{id_or_prefix!r} matches {len(rows):,} frameworks: {identifiers}; use a longer prefix"
         )
     raise await make_framework_not_found_error(database, id_or_prefix)
 
@@ -67,8 +69,8 @@ async def suggest_framework_id(database: Database, identifier: str, *, deleted: 
     hint names the command that lists all of them.
     """
     rows = await list_framework_summaries(database, only_deleted=deleted)
-    near = _suggest_similar(identifier, [row.identifier for row in rows])
-    return near or f"`case-server list{' --deleted' if deleted else ''}` shows all"
+    similar_identifiers = _suggest_similar(identifier, [row.identifier for row in rows])
+    return similar_identifiers or f"`case-server list{' --deleted' if deleted else ''}` shows all"
 
 
 async def suggest_item_id(database: Database, identifier: str, *, deleted: bool = False) -> str:
@@ -89,5 +91,11 @@ def _suggest_similar(id_or_prefix: str, known_ids: Sequence[str]) -> str:
     """
     # Each identifier is compared only up to the length of the given one, which may be a prefix.
     starts = {identifier[: len(id_or_prefix)]: identifier for identifier in known_ids}
-    near = get_close_matches(id_or_prefix, starts, n=MAX_LISTED_IDS, cutoff=MIN_SIMILARITY)
-    return f"did you mean {' or '.join(starts[start] for start in near)}?" if near else ""
+    similar_starts = get_close_matches(
+        id_or_prefix, starts, n=MAX_LISTED_IDS, cutoff=MIN_SIMILARITY
+    )
+    return (
+        f"did you mean {' or '.join(starts[start] for start in similar_starts)}?"
+        if similar_starts
+        else ""
+    )

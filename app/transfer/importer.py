@@ -225,7 +225,11 @@ def _explain_repeated_document(
     A dry run stores nothing, so it compares each source with the database only, without the changes
     that an earlier source would make.
     """
-    earlier_sources = [each.source for each in earlier_results if each.document == result.document]
+    earlier_sources = [
+        earlier_result.source
+        for earlier_result in earlier_results
+        if earlier_result.document == result.document
+    ]
     if not result.document or not earlier_sources:
         return None
     return (

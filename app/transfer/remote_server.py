@@ -111,7 +111,9 @@ class PackageFetcher:
             operation = next(
                 path_item["get"] for path, path_item in paths.items() if PACKAGE_PATH.search(path)
             )
-            return any(each.get("name") == "extensions" for each in operation["parameters"])
+            return any(
+                parameter.get("name") == "extensions" for parameter in operation["parameters"]
+            )
         except (DownloadError, ValueError, KeyError, TypeError, AttributeError, StopIteration):
             return False  # no OpenAPI document of a case-server
 
@@ -170,8 +172,8 @@ def _make_error_for_json(value: Any, url: str) -> NotAPackageError:
 
 def _make_error_for_list(value: Any, url: str) -> NotAPackageError:
     entries = value if isinstance(value, list) else value["CFDocuments"]
-    first = entries[0] if isinstance(entries, list) and entries else {}
-    identifier = get_identifier(first) or "ID"
+    first_entry = entries[0] if isinstance(entries, list) and entries else {}
+    identifier = get_identifier(first_entry) or "ID"
     return NotAPackageError(
         "is a list of CFDocuments, not a package; mirror all of them with: "
         f"case-server sync {url}; or give the URL of one package: "

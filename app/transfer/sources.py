@@ -153,11 +153,12 @@ def require_existing_paths(names: Sequence[str]) -> None:
     Call this first, so that a mistyped name does not start an embedded Postgres.
     """
     local = (name for name in names if name != "-" and not name.startswith(URL_PREFIXES))
-    missing = [name for name in local if not Path(name).exists()]
-    if missing:
-        plural = "s" if len(missing) > 1 else ""
+    missing_names = [name for name in local if not Path(name).exists()]
+    if missing_names:
+        plural = "s" if len(missing_names) > 1 else ""
         raise CommandError(
-            f"no such file{plural} or folder{plural}: {', '.join(missing)}; check the path{plural}"
+            f"no such file{plural} or folder{plural}: {', '.join(missing_names)}; "
+            f"check the path{plural}"
         )
 
 
@@ -192,10 +193,11 @@ def _read_unknown_format(path: Path) -> bytes:
     raw = _read_file(path)
     reject_unsupported_spreadsheet(raw)
     if raw and not JSON_START.match(raw):
-        *others, last = SUFFIXES
+        *other_suffixes, last_suffix = SUFFIXES
         raise CommandError(
-            f"has an unknown file format: {', '.join(others)} and {last} files are read, each also "
-            f"with {COMPRESSED}; --format gives the format of a file with another name"
+            f"has an unknown file format: {', '.join(other_suffixes)} and {last_suffix} files "
+            f"are read, each also with {COMPRESSED}; --format gives the format "
+            "of a file with another name"
         )
     return raw
 

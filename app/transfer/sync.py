@@ -111,13 +111,13 @@ class Syncer:
             results.append(await self._sync_first_available(package_urls, url))
             yield results[-1]
         urls = {result.url for result in results}
-        unlisted = [
+        unlisted_mirrors = [
             mirror
             for mirror in stored_mirrors
             if mirror.url not in urls and mirror.document_identifier not in documents.package_urls
         ]
         await self._delete_outdated_mirrors(stored_mirrors, results)
-        if reason := self._find_deletion_obstacle(documents, unlisted):
+        if reason := self._find_deletion_obstacle(documents, unlisted_mirrors):
             yield SyncResult(url, reason=reason)
             return
         if note := documents.incomplete_reason:
@@ -127,7 +127,7 @@ class Syncer:
         if not documents.package_urls:
             yield SyncResult(url, "noted", notes=["the list is empty"])
         gone = []
-        for mirror in unlisted:
+        for mirror in unlisted_mirrors:
             result = await self._sync_package(mirror.url, url)
             if result.is_gone:
                 gone.append(mirror)
@@ -151,15 +151,15 @@ class Syncer:
         return result
 
     def _find_deletion_obstacle(
-        self, documents: DocumentList, unlisted: list[Mirror]
+        self, documents: DocumentList, unlisted_mirrors: list[Mirror]
     ) -> str | None:
         """Return why the sync of a list must not delete any framework, or None if it may.
 
-        The reason is that the list is unreadable, incomplete or empty. ``unlisted`` are the stored
-        mirrors that the list does not contain; each is deleted only if its own URL returns 404 or
-        410.
+        The reason is that the list is unreadable, incomplete or empty. ``unlisted_mirrors`` are the
+        stored mirrors that the list does not contain; each is deleted only if its own URL returns
+        404 or 410.
         """
-        count = len(unlisted)
+        count = len(unlisted_mirrors)
         suffix = f"; {format_count(count, 'unlisted framework')} kept" if count else ""
         if documents.error:
             return f"the list could not be read to its end; nothing is deleted; {documents.error}"
@@ -360,5 +360,5 @@ def format_changes(changes: Changes) -> Iterator[str]:
 
 def parse_url_lines(lines: Sequence[str]) -> list[str]:
     """Return the URLs in the lines of a file, without blank lines and ``#`` comments."""
-    stripped = (re.sub(r"(^|\s)#.*", "", line).strip() for line in lines)
-    return [line for line in stripped if line]
+    urls = (re.sub(r"(^|\s)#.*", "", line).strip() for line in lines)
+    return [url for url in urls if url]

@@ -44,8 +44,8 @@ def create_entities(name: str, *schema_items: sa.schema.SchemaItem) -> None:
 
 def create_deletable(name: str, *schema_items: sa.schema.SchemaItem) -> None:
     create_entities(name, *schema_items, sa.Column("deleted_at", MOMENT))
-    deleted = sa.text("deleted_at IS NOT NULL")
-    op.create_index(f"ix_{name}_deleted", name, ["identifier"], postgresql_where=deleted)
+    is_deleted = sa.text("deleted_at IS NOT NULL")
+    op.create_index(f"ix_{name}_deleted", name, ["identifier"], postgresql_where=is_deleted)
 
 
 def create_links(name: str, owner: tuple[str, str], target: tuple[str, str]) -> None:

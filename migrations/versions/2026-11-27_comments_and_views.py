@@ -41,9 +41,9 @@ def build_array_expression(field: str, expression: str) -> str:
 
     It is NULL if the field is not an array.
     """
-    present = f"json_typeof(body -> '{field}') = 'array'"
+    is_array = f"json_typeof(body -> '{field}') = 'array'"
     array = f"ARRAY(SELECT {expression} FROM json_array_elements(body -> '{field}') element)"  # noqa: S608  no input
-    return f"CASE WHEN {present} THEN {array} END"
+    return f"CASE WHEN {is_array} THEN {array} END"
 
 
 def build_text_array_columns(*fields: str) -> Columns:

@@ -85,8 +85,13 @@ def restore_backup(
         asyncio.run(_run_on_maintenance_database(url, *DROP_STATEMENTS, create))
         try:
             report_progress("reading the backup")
-            single = ("--exit-on-error", "--single-transaction", "--no-owner", "--no-privileges")
-            options = (*single, f"--dbname={RESTORED}", str(source.resolve()))
+            flags = (
+                "--exit-on-error",
+                "--single-transaction",
+                "--no-owner",
+                "--no-privileges",
+            )
+            options = (*flags, f"--dbname={RESTORED}", str(source.resolve()))
             _run_postgres_program(data_dir, url, "pg_restore", *options)
             restored = parse_database_url(url).with_database(RESTORED)
             revision = asyncio.run(_get_revision(restored))

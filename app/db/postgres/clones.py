@@ -189,5 +189,5 @@ async def delete_all_frameworks(database: Database) -> None:
 
 
 def _quote(name: str) -> str:
-    doubled = name.replace('"', '""')
-    return f'"{doubled}"'
+    escaped = name.replace('"', '""')
+    return f'"{escaped}"'

@@ -41,10 +41,10 @@ def map_errors_to_command_error(url: str, *errors: type[Exception]) -> Iterator[
     ``url`` is the URL of the database. ``errors`` are the exceptions to replace, by default all
     that connecting to Postgres may raise.
     """
-    handled = errors or CONNECT_ERRORS
+    error_types = errors or CONNECT_ERRORS
     try:
         yield
-    except handled as error:
+    except error_types as error:
         raise CommandError(diagnose_database_error(error, url)) from error
 
 
@@ -103,8 +103,8 @@ def _explain_postgres_error(error: asyncpg.PostgresError, target: DatabaseUrl) -
         return ""
     message = str(error).partition("\n")[0]  # without DETAIL and HINT
     if match := re.search(r'unrecognized configuration parameter "([^"]+)"', message):
-        near = find_nearest_parameter(match[1])
-        remedy = f"; did you mean {near!r}?" if near else ": remove it"
+        similar_name = find_nearest_parameter(match[1])
+        remedy = f"; did you mean {similar_name!r}?" if similar_name else ": remove it"
         return f"the parameter {match[1]!r} in CASE_SERVER_DATABASE_URL is unknown{remedy}"
     if match := re.search(r"unsupported startup parameter(?: in (options))?: (\S+)", message):
         return (

@@ -160,10 +160,10 @@ def find_postgres_bin_dir(major: int | None) -> Path:
             return directory
         other_versions.append(version)
     versions = dict.fromkeys(other_versions)
-    others = " and ".join(str(version) for version in versions if version) or "none"
+    version_list = " and ".join(str(version) for version in versions if version) or "none"
     required = f"{major}, which wrote the data directory," if major else f"{OLDEST_MAJOR} or newer"
-    remedy = f"install it, {DATA_DIR_HINT}" if major and others != "none" else INSTALL_HINT
-    raise CommandError(f"Postgres {required} is not installed (found: {others}): {remedy}.")
+    remedy = f"install it, {DATA_DIR_HINT}" if major and version_list != "none" else INSTALL_HINT
+    raise CommandError(f"Postgres {required} is not installed (found: {version_list}): {remedy}.")
 
 
 def _iter_binary_directories() -> Iterator[Path]:
@@ -256,10 +256,10 @@ class _Cluster:
         new = self.data_dir / f"postgres.new-{os.urandom(4).hex()}"
         initdb = (self.binaries / "initdb", "-D", new, "--data-checksums", "--encoding=UTF8")
         access = (f"--username={NAME}", f"--pwfile={password}", "--auth=scram-sha-256")
-        single = (self.binaries / "postgres", "--single", "-D", new, "-c", "exit_on_error=on")
+        command = (self.binaries / "postgres", "--single", "-D", new, "-c", "exit_on_error=on")
         is_created = any(self._run_unprivileged(*initdb, *access, *locale) for locale in LOCALES)
         if not is_created or not self._run_unprivileged(
-            *single, "template1", stdin=f"CREATE DATABASE {NAME}\n"
+            *command, "template1", stdin=f"CREATE DATABASE {NAME}\n"
         ):
             raise self._make_startup_error("could not be created")
         new.rename(self.pgdata)

@@ -162,12 +162,12 @@ async def _fetch_page(database: Database, position: FeedCursor | None, limit: in
         has_more = len(rows) > limit
         changes = [ChangeFeedEntry(*row[:-1]) for row in rows[:limit]]
         operations = (tables.DELETE, tables.REVIVE)
-        affecting = (each for each in changes if each.operation in operations)
-        if nodes := [each.identifier for each in affecting if each.kind in NODE_KINDS]:
+        relevant_changes = (change for change in changes if change.operation in operations)
+        if nodes := [change.identifier for change in relevant_changes if change.kind in NODE_KINDS]:
             query = _compile_node_associations_query()
             with database.limit_read_time():
-                affected = await query.fetch_all(connection, identifiers=nodes)
-            associations = [ChangeFeedEntry(*row) for row in affected]
+                association_rows = await query.fetch_all(connection, identifiers=nodes)
+            associations = [ChangeFeedEntry(*row) for row in association_rows]
             changes += _exclude_listed_associations(associations, changes)
     if not now["is_recorded"]:
         await record_timeline(database)  # before a client can show the new cursor to a standby
@@ -189,9 +189,10 @@ def _exclude_listed_associations(
         (change.kind, change.identifier): change.operation == tables.DELETE for change in changes
     }
     return [
-        each
-        for each in associations
-        if was_deleted.get((each.kind, each.identifier)) != (each.operation == tables.DELETE)
+        association
+        for association in associations
+        if was_deleted.get((association.kind, association.identifier))
+        != (association.operation == tables.DELETE)
     ]
 
 
@@ -253,8 +254,8 @@ def _compile_node_associations_query() -> CompiledStatement:
     ends = (table.c.origin_identifier, table.c.destination_identifier)
     # A union instead of an OR, because each half is one index lookup.
     keys = union(*(select(table.c.identifier).where(end == func.any(IDENTIFIERS)) for end in ends))
-    visible = (build_visible_condition(table), literal(tables.UPDATE))
-    operation = case(visible, else_=literal(tables.DELETE))
+    visibility = (build_visible_condition(table), literal(tables.UPDATE))
+    operation = case(visibility, else_=literal(tables.DELETE))
     return CompiledStatement(
         select(
             literal(ASSOCIATIONS.name),
@@ -275,8 +276,8 @@ async def record_timeline(database: Database) -> None:
     Nothing is written if the timeline is stored already.
     """
     history, timeline = tables.feed_history, func.wal_timeline(type_=Text)
-    changed = update(history).values(timeline=timeline).where(history.c.timeline != timeline)
-    await database.run_write(CompiledStatement(changed))
+    statement = update(history).values(timeline=timeline).where(history.c.timeline != timeline)
+    await database.run_write(CompiledStatement(statement))
 
 
 async def reset_change_feed(connection: AnyConnection) -> None:

@@ -168,9 +168,11 @@ def _compile_bodies(resource: ResourceType) -> CompiledStatement:
     if resource not in DEFINITIONS:
         return CompiledStatement(rows.where(table.c.document_identifier == DOCUMENT))
     links = tables.package_definitions[resource.name].c
-    listed = select(links.definition_identifier).where(links.document_identifier == DOCUMENT)
-    used = listed.union(*DEFINITION_REFERENCES[resource.name])
-    return CompiledStatement(rows.where(table.c.identifier.in_(used)))
+    listed_identifiers = select(links.definition_identifier).where(
+        links.document_identifier == DOCUMENT
+    )
+    used_identifiers = listed_identifiers.union(*DEFINITION_REFERENCES[resource.name])
+    return CompiledStatement(rows.where(table.c.identifier.in_(used_identifiers)))
 
 
 def _build_reference_query(table: Table, name: str) -> Select[Any]:

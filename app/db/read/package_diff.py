@@ -70,18 +70,18 @@ async def fetch_bodies(database: Database, keys: list[Key]) -> dict[Key, str]:
 def _compare(package: PreparedPackage, stored: dict[Key, tuple[str, str | None]]) -> PackageDiff:
     kinds = {resource.name for resource in COMPARED_RESOURCES}
     diff = PackageDiff([], [], [])
-    missing = dict(stored)
+    missing_rows = dict(stored)
     for row in package.rows:
         if row.kind not in kinds:
             continue
         key = (row.kind, row.identifier)
-        if (entry := missing.pop(key, None)) is None:
+        if (entry := missing_rows.pop(key, None)) is None:
             diff.added.append(key)
             continue
         digest, container_link = entry
         if not matches_stored_entity(add_container_link(row, container_link), digest):
             diff.changed.append(key)
-    diff.deleted.extend(missing)
+    diff.deleted.extend(missing_rows)
     return diff
 
 

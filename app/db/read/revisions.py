@@ -99,8 +99,8 @@ class RevisionCache:
         return await self._single_flight.fetch_shared(identifier)
 
     async def _load(self, identifier: str) -> Revision:
-        last = self._last.get(identifier)
-        if last and (current := await self._refresh_revision(last)):
+        last_revision = self._last.get(identifier)
+        if last_revision and (current := await self._refresh_revision(last_revision)):
             return current
         self._last.pop(identifier, None)
         row = await self.database.fetch_one(_compile_revision_query(), identifier=identifier)
@@ -114,24 +114,24 @@ class RevisionCache:
             await compact_revisions(self.database, current.document_identifier)
         return current
 
-    async def _refresh_revision(self, last: Revision) -> Revision | None:
-        """Return the current revision of a package, or None if its document changed since ``last``.
+    async def _refresh_revision(self, last_revision: Revision) -> Revision | None:
+        """Return the current revision of a package, or None if its document has changed.
 
         Reads only the revision counters, because nothing else of an unchanged document differs.
         """
         # For one client this takes 114 us, the full query 147 us.
-        document = last.document_identifier
+        document = last_revision.document_identifier
         scopes = (document, tables.DEFINITIONS_SCOPE, tables.NODES_SCOPE)
         rows = await self.database.fetch_all(_compile_revision_counters_query(), scopes=scopes)
         counters: dict[str, int] = dict.fromkeys(scopes, 0)
         for history, scope, version, _ in rows:
             counters[scope] += version
-            if history != last.history:
+            if history != last_revision.history:
                 return None
         # Many rows need the full query, because that also compacts them.
-        if counters[document] != last.document or len(rows) > COMPACT_AT:
+        if counters[document] != last_revision.document or len(rows) > COMPACT_AT:
             return None
-        return last._replace(
+        return last_revision._replace(
             definitions=counters[tables.DEFINITIONS_SCOPE],
             nodes=counters[tables.NODES_SCOPE],
             changed_at=max((changed_at for *_, changed_at in rows), default=None),
@@ -273,14 +273,14 @@ def _compile_foreign_nodes_query() -> CompiledStatement:
 @cache
 def _compile_compaction() -> CompiledStatement:
     increments, revisions = tables.revision_marks, tables.revisions
-    deleted = (
+    delete_cte = (
         delete(increments)
         .where(increments.c.scope == SCOPE)
         .returning(increments.c.step, increments.c.changed_at)
         .cte("deleted")
     )
-    steps = func.sum(deleted.c.step).cast(BigInteger)
-    total = select(SCOPE, steps, func.max(deleted.c.changed_at)).having(func.count() > 0)
+    steps = func.sum(delete_cte.c.step).cast(BigInteger)
+    total = select(SCOPE, steps, func.max(delete_cte.c.changed_at)).having(func.count() > 0)
     row = insert(revisions).from_select(["scope", "version", "changed_at"], total)
     return CompiledStatement(
         row.on_conflict_do_update(

@@ -33,8 +33,8 @@ def get_required_schema_version() -> str:
 
     Raises ``ValueError`` unless the migrations have exactly one head.
     """
-    revisions, followed = _read_revisions_and_parents()
-    (head,) = revisions - followed
+    revisions, parents = _read_revisions_and_parents()
+    (head,) = revisions - parents
     return head
 
 

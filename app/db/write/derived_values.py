@@ -101,8 +101,12 @@ class DerivedValueReplacer:
         stored = self._stored.get((row.kind, row.identifier)) if is_time_derived else None
         if stored is None:
             return row
-        ignored = {TIME_FIELD, "CFDocumentURI"} if row.has_added_container_link else {TIME_FIELD}
-        if _omit_fields(fields, ignored) == _omit_fields(FIELDS.decode(stored.body), ignored):
+        ignored_fields = (
+            {TIME_FIELD, "CFDocumentURI"} if row.has_added_container_link else {TIME_FIELD}
+        )
+        if _omit_fields(fields, ignored_fields) == _omit_fields(
+            FIELDS.decode(stored.body), ignored_fields
+        ):
             return row._replace(**stored._asdict())
         return row
 

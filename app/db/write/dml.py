@@ -96,10 +96,10 @@ def build_upsert(
     ``insert_only`` are written to new rows only. Unchanged rows are not written. Soft-deleted rows
     are undeleted.
     """
-    inserted = ("body", *columns, *insert_only)
+    column_names = ("body", *columns, *insert_only)
     # All writers lock rows in the order of identifiers, because other orders could deadlock.
-    rows = select(*(source.c[name] for name in inserted)).order_by(source.c.identifier)
-    statement = insert(table).from_select([*inserted], rows)
+    rows = select(*(source.c[name] for name in column_names)).order_by(source.c.identifier)
+    statement = insert(table).from_select([*column_names], rows)
     values, is_changed = _build_update_clauses(table, statement.excluded, *columns)
     return statement.on_conflict_do_update(
         index_elements=[table.c.identifier], set_=values, where=is_changed
@@ -126,11 +126,11 @@ def build_insert_if_missing(source: FromClause, table: Table, *columns: str) -> 
     ``source`` is a table or CTE. ``columns`` are the columns to write besides ``body``. Running it
     raises ``UniqueViolationError`` if another transaction has inserted an identifier meanwhile.
     """
-    inserted = ("body", *columns)
-    existing = table.alias("existing")
-    row_exists = build_exists(existing.c.identifier == source.c.identifier)
-    rows = select(*(source.c[name] for name in inserted)).where(~row_exists)
-    return insert(table).from_select([*inserted], rows)
+    column_names = ("body", *columns)
+    existing_row = table.alias("existing")
+    row_exists = build_exists(existing_row.c.identifier == source.c.identifier)
+    rows = select(*(source.c[name] for name in column_names)).where(~row_exists)
+    return insert(table).from_select([*column_names], rows)
 
 
 def _build_update_clauses(
@@ -161,7 +161,10 @@ def build_body_changed_condition(table: Table, body: ColumnElement[Any]) -> Colu
     client may send them back, so a definition that differs only in these defaults counts as equal.
     """
     differs = cast(table.c.body, Text) != cast(body, Text)
-    resource = next((each for each in DEFINITIONS if each.table == table.name), None)
+    resource = next(
+        (definition_type for definition_type in DEFINITIONS if definition_type.table == table.name),
+        None,
+    )
     if resource is None:
         return differs
     fields = resource.schema.model_fields
@@ -201,8 +204,10 @@ def build_missing_definition_insert(source: FromClause, reference: DefinitionRef
     links = build_links_query(source, reference).subquery("linked")
     table = reference.definitions_table
     identifier = build_text_extract(links.c.link, "identifier")
-    existing = table.alias("existing")
-    is_live = build_exists(existing.c.identifier == identifier, existing.c.deleted_at.is_(None))
+    existing_row = table.alias("existing")
+    is_live = build_exists(
+        existing_row.c.identifier == identifier, existing_row.c.deleted_at.is_(None)
+    )
     form: ColumnElement[str] = literal_column("""'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'""")
     body = func.json_build_object(
         *("identifier", identifier, "uri", build_text_extract(links.c.link, "uri")),
@@ -242,6 +247,6 @@ def build_stale_link_deletion(
     """
     links = build_links_query(source, reference).subquery("linked")
     owner, target = table.c
-    linked = build_text_extract(links.c.link, "identifier")
-    is_linked = build_exists(links.c.owner == owner, linked == target)
+    linked_identifier = build_text_extract(links.c.link, "identifier")
+    is_linked = build_exists(links.c.owner == owner, linked_identifier == target)
     return delete(table).where(owner.in_(select(source.c.identifier)), ~is_linked)

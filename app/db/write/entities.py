@@ -145,7 +145,9 @@ async def _run_put_statements(
     else:
         row = make_entity_row(resource.name, entity)
     references = dml.REFERENCES.get(resource.name, ())
-    link_fields = frozenset(each.field for each in references if getattr(entity, each.field))
+    link_fields = frozenset(
+        reference.field for reference in references if getattr(entity, reference.field)
+    )
     values["last_change_date_time"] = row.last_change_date_time
 
     async def transaction(connection: Connection) -> Record | None:
@@ -193,8 +195,8 @@ def _compile_missing_case_version_query() -> CompiledStatement:
 def _compile_association_delete() -> CompiledStatement:
     table = tables.associations
     deletion = delete(table).where(table.c.identifier == IDENTIFIER)
-    deleted = change_log.build_delete_cte(deletion, table)
-    write = change_log.EntityWrite(deleted, ASSOCIATIONS, deleted.c.previous_document)
+    delete_cte = change_log.build_delete_cte(deletion, table)
+    write = change_log.EntityWrite(delete_cte, ASSOCIATIONS, delete_cte.c.previous_document)
     logged = change_log.build_log_ctes(write)
-    identifier = select(deleted.c.identifier)
+    identifier = select(delete_cte.c.identifier)
     return CompiledStatement(identifier.add_cte(*logged), has_generic_plan=True)

@@ -91,7 +91,7 @@ def _build_purge_statements() -> list[CompiledStatement]:
     # The primary key of a link is a pair of identifiers.
     link_tables = [table for table in tables.metadata.sorted_tables if len(table.primary_key) > 1]
     return [
-        *(statement for each in lists for statement in (each, analyze)),
+        *(statement for deletion in lists for statement in (deletion, analyze)),
         _compile_association_deletion(),
         *(_compile_child_row_deletion(table) for table in (*link_tables, tables.rubric_criteria)),
         *(_compile_entity_deletion(resource) for resource in (RUBRICS, ITEMS)),
@@ -157,19 +157,19 @@ def _compile_child_row_deletion(table: Table) -> CompiledStatement:
 def _compile_association_deletion() -> CompiledStatement:
     table = tables.associations
     deletion = _build_purged_row_deletion(table, "identifier", ASSOCIATIONS)
-    deleted = change_log.build_delete_cte(deletion, table)
-    return change_log.compile_logged_write(deleted, ASSOCIATIONS, deleted.c.previous_document)
+    delete_cte = change_log.build_delete_cte(deletion, table)
+    return change_log.compile_logged_write(delete_cte, ASSOCIATIONS, delete_cte.c.previous_document)
 
 
 def _compile_entity_deletion(resource: ResourceType) -> CompiledStatement:
     # The change feed has the deletions since the entities were soft-deleted, so only the revision
     # of the existence of items and documents changes.
     deletion = _build_purged_row_deletion(tables.get_table(resource), "identifier", resource)
-    deleted = deletion.returning(literal(tables.DELETE).label("operation")).cte("deleted")
-    scope = select(literal(tables.NODES_SCOPE).label("scope")).select_from(deleted)
-    has_rows = change_log.build_has_rows_condition(deleted)
-    bumped = change_log.build_revision_increment_cte(scope.where(has_rows))
-    return change_log.compile_write_and_count(deleted, resource.name, bumped)
+    delete_cte = deletion.returning(literal(tables.DELETE).label("operation")).cte("deleted")
+    scope = select(literal(tables.NODES_SCOPE).label("scope")).select_from(delete_cte)
+    has_rows = change_log.build_has_rows_condition(delete_cte)
+    increment_cte = change_log.build_revision_increment_cte(scope.where(has_rows))
+    return change_log.compile_write_and_count(delete_cte, resource.name, increment_cte)
 
 
 def _compile_item_recount() -> CompiledStatement:
@@ -180,7 +180,7 @@ def _compile_item_recount() -> CompiledStatement:
     # Rows that other transactions append in the meantime stay, because the snapshot has neither
     # these rows nor their items.
     table, items = tables.item_counts, tables.items
-    deleted = delete(table).cte("deleted")
+    delete_cte = delete(table).cte("deleted")
     number = func.count().label("number")
     document = items.c.document_identifier.label("document")
     # All items minus deleted items, because each number can be read from an index.
@@ -190,7 +190,7 @@ def _compile_item_recount() -> CompiledStatement:
     ).subquery("parts")
     rows = select(parts.c.document, func.sum(parts.c.number), true()).group_by(parts.c.document)
     columns = ["document_identifier", "live_items", "is_sum"]
-    return CompiledStatement(insert(table).from_select(columns, rows).add_cte(deleted))
+    return CompiledStatement(insert(table).from_select(columns, rows).add_cte(delete_cte))
 
 
 def _compile_superseded_change_deletion() -> CompiledStatement:
@@ -206,15 +206,15 @@ def _compile_superseded_change_deletion() -> CompiledStatement:
     # 3 instead of 13 s.
     entity = (table.c.kind, table.c.identifier)
     is_creation = table.c.operation == literal_column(f"'{tables.CREATE}'")
-    last = func.max(table.c.sequence).over(partition_by=entity)
+    last_sequence = func.max(table.c.sequence).over(partition_by=entity)
     changes = (
-        select(table.c.sequence, table.c.changed_at, last.label("last"))
+        select(table.c.sequence, table.c.changed_at, last_sequence.label("last"))
         .where(tuple_(*entity).in_(select(*entity).where(~is_creation)))
         .subquery("logged")
     )
     is_superseded = changes.c.sequence < changes.c.last
     obsolete = select(changes.c.sequence).where(changes.c.changed_at < BEFORE, is_superseded)
     deletion = delete(table).where(table.c.sequence.in_(obsolete))
-    deleted = deletion.returning(literal("changes").label("kind")).cte("deleted")
-    counts = select(deleted.c.kind, func.count().label("changed")).group_by(deleted.c.kind)
+    delete_cte = deletion.returning(literal("changes").label("kind")).cte("deleted")
+    counts = select(delete_cte.c.kind, func.count().label("changed")).group_by(delete_cte.c.kind)
     return CompiledStatement(counts)

@@ -72,7 +72,9 @@ def choose_link_strategies(resource: ResourceType, fields: frozenset[str]) -> li
     """
     # Lists of links always have to be compared with the stored links.
     references = dml.REFERENCES.get(resource.name, ())
-    has_list = any(each.link_table is not None and each.field in fields for each in references)
+    has_list = any(
+        reference.link_table is not None and reference.field in fields for reference in references
+    )
     full = LinkStrategy(fields, is_link_check_only=False)
     if has_list or not references:
         return [full]
@@ -151,19 +153,22 @@ def _build_entity_write_ctes(
         dml.build_update_if_changed(source, table, *names),
         dml.build_insert_if_missing(source, table, *names),
     )
-    linked, unlinked = _build_link_write_ctes(references, definition_writes, source, write_cte)
+    link_inserts, link_deletions = _build_link_write_ctes(
+        references, definition_writes, source, write_cte
+    )
 
     writes = [change_log.EntityWrite(write_cte, resource, document)]
     writes += [
-        change_log.EntityWrite(cte, each.resource, None) for each, cte in definition_writes.items()
+        change_log.EntityWrite(cte, definition.resource, None)
+        for definition, cte in definition_writes.items()
     ]
     # Links are shown in the package even if the body did not change.
     link_scopes = [
         select(document.label("scope")).where(change_log.build_has_rows_condition(cte))
-        for cte in linked
+        for cte in link_inserts
     ]
-    logged = change_log.build_log_ctes(*writes, scopes=link_scopes, aggregate=False)
-    return write_cte, [*logged, *unlinked]
+    log_ctes = change_log.build_log_ctes(*writes, scopes=link_scopes, aggregate=False)
+    return write_cte, [*log_ctes, *link_deletions]
 
 
 def _build_link_write_ctes(
@@ -184,8 +189,8 @@ def _build_link_write_ctes(
         select(source).where(source.c.identifier.in_(select(write_cte.c.identifier))).cte("own")
     )
     is_written = change_log.build_has_rows_condition(write_cte)
-    linked: list[CTE] = []
-    unlinked: list[CTE] = []
+    insert_ctes: list[CTE] = []
+    delete_ctes: list[CTE] = []
     for reference in references:
         name, table = reference.resource.table, reference.link_table
         if table is None:
@@ -195,7 +200,7 @@ def _build_link_write_ctes(
             insertion = dml.build_link_insert(
                 source if reference.keeps_old_links else written_rows, reference, table
             )
-            linked.append(insertion.returning(literal_column("1")).cte(f"linked_{name}"))
+            insert_ctes.append(insertion.returning(literal_column("1")).cte(f"linked_{name}"))
         if not reference.keeps_old_links:
             # Most items link to no subject and need no comparison.
             deletion = (
@@ -203,8 +208,8 @@ def _build_link_write_ctes(
                 if is_present
                 else delete(table).where(next(iter(table.c)) == IDENTIFIER, is_written)
             )
-            unlinked.append(deletion.cte(f"unlinked_{name}"))
-    return linked, unlinked
+            delete_ctes.append(deletion.cte(f"unlinked_{name}"))
+    return insert_ctes, delete_ctes
 
 
 @cache
@@ -261,13 +266,13 @@ def _build_package_upsert(source: CTE, write_cte: CTE) -> CTE:
 def _compile_item_put(strategy: LinkStrategy) -> CompiledStatement:
     row = _build_parameters_cte(DOCUMENT)
     document_exists = _build_live_row_condition(tables.documents, row.c.document_identifier)
-    checked = select(
+    check_cte = select(
         row,
         document_exists.label("document_exists"),
         _build_links_resolved_condition(ITEMS, row.c.body, strategy).label("links_resolved"),
     ).cte("checked")
-    checks = (checked.c.document_exists, checked.c.links_resolved)
-    source = select(checked).where(*checks).cte("source")
+    checks = (check_cte.c.document_exists, check_cte.c.links_resolved)
+    source = select(check_cte).where(*checks).cte("source")
     _, ctes = _build_entity_write_ctes(
         ITEMS, source, "document_identifier", document=DOCUMENT, strategy=strategy
     )
@@ -296,7 +301,7 @@ def _compile_association_put(strategy: LinkStrategy) -> CompiledStatement:
         associations.c.association_type == build_text_extract(row.c.body, "associationType"),
         associations.c.identifier != build_text_extract(row.c.body, "identifier"),
     )
-    checked = select(
+    check_cte = select(
         row.c.identifier,
         row.c.body,
         row.c.last_change_date_time,
@@ -308,13 +313,13 @@ def _compile_association_put(strategy: LinkStrategy) -> CompiledStatement:
         duplicate.label("duplicate"),
         _build_links_resolved_condition(ASSOCIATIONS, row.c.body, strategy).label("links_resolved"),
     ).cte("checked")
-    checks = [checked.c[name] for name in (*ends, "document_exists", "links_resolved")]
-    source = select(checked).where(*checks, checked.c.duplicate.is_(None)).cte("source")
-    stored_document = select(checked.c.document_identifier).scalar_subquery()
+    checks = [check_cte.c[name] for name in (*ends, "document_exists", "links_resolved")]
+    source = select(check_cte).where(*checks, check_cte.c.duplicate.is_(None)).cte("source")
+    stored_document = select(check_cte.c.document_identifier).scalar_subquery()
     _, ctes = _build_entity_write_ctes(
         ASSOCIATIONS, source, "document_identifier", document=stored_document, strategy=strategy
     )
-    row_of_checks = select(*checks, checked.c.duplicate)
+    row_of_checks = select(*checks, check_cte.c.duplicate)
     return CompiledStatement(row_of_checks.add_cte(*ctes), has_generic_plan=True)
 
 

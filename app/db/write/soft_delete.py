@@ -84,13 +84,15 @@ async def undelete_entity(
     if state["document_deleted"]:
         remedy = f"case-server undelete document {state['document_identifier']}"
         raise Conflict(f"its document is deleted too; run: {remedy}")
-    lost = []
+    lost_identifiers = []
     if resource is DOCUMENTS:
         # Read before the document gets its own identifier as that of its package.
-        lost = await database.fetch_all(_compile_lost_identifier_query(), identifier=identifier)
+        lost_identifiers = await database.fetch_all(
+            _compile_lost_identifier_query(), identifier=identifier
+        )
     changes = await _run_locked(database, resource, identifier, is_undelete=True)
     rows = await database.fetch_all(_compile_not_restored_query(resource), identifier=identifier)
-    return UndeleteResult(changes, [row["reason"] for row in (*lost, *rows)])
+    return UndeleteResult(changes, [row["reason"] for row in (*lost_identifiers, *rows)])
 
 
 async def _run_locked(
@@ -185,9 +187,9 @@ def _build_delete_statements(resource: ResourceType) -> list[CompiledStatement]:
 def _build_undelete_statements(resource: ResourceType) -> list[CompiledStatement]:
     table = tables.get_table(resource)
     is_deleted = (table.c.identifier == IDENTIFIER, table.c.deleted_at.is_not(None))
-    own = _compile_deleted_at_update(resource, None, *is_deleted)
+    own_update = _compile_deleted_at_update(resource, None, *is_deleted)
     if resource is not DOCUMENTS:
-        return [own]
+        return [own_update]
     parts = []
     for part in PARTS:
         rows = tables.get_table(part).c
@@ -196,7 +198,7 @@ def _build_undelete_statements(resource: ResourceType) -> list[CompiledStatement
         parts.append(_compile_deleted_at_update(part, None, is_part, was_deleted_too))
     return [
         *parts,
-        own,
+        own_update,
         _compile_package_identifier_restoration(),
         _compile_package_identifier_replacement(),
         _compile_association_log(tables.REVIVE),
@@ -223,19 +225,24 @@ def _compile_package_identifier_restoration() -> CompiledStatement:
     The package gets the identifier in the document's ``CFPackageURI``, or that of the document if
     it has no such field. Does nothing if another live document or its package uses this identifier.
     """
-    packages, others = tables.packages, tables.packages.alias("others")
-    wanted = _build_package_identifier_expression()
+    packages, other_packages = tables.packages, tables.packages.alias("others")
+    expected_identifier = _build_package_identifier_expression()
     is_taken = build_exists(
         *package_identifiers.build_identifier_conflict_conditions(
-            others, wanted, document=IDENTIFIER
+            other_packages, expected_identifier, document=IDENTIFIER
         )
     )
-    released = package_identifiers.build_identifier_release_cte(wanted, new_owner=IDENTIFIER)
+    released = package_identifiers.build_identifier_release_cte(
+        expected_identifier, new_owner=IDENTIFIER
+    )
     restored = (
         update(packages)
-        .where(packages.c.document_identifier == IDENTIFIER, packages.c.identifier != wanted)
+        .where(
+            packages.c.document_identifier == IDENTIFIER,
+            packages.c.identifier != expected_identifier,
+        )
         .where(~is_taken, change_log.build_wait_condition(released))
-        .values(identifier=wanted)
+        .values(identifier=expected_identifier)
     )
     return CompiledStatement(restored)
 
@@ -279,8 +286,10 @@ def _build_package_identifier_expression() -> ColumnElement[str]:
     has no such field. The SQL parameter ``identifier`` is that of the document.
     """
     row = tables.documents.alias("named")
-    named = func.coalesce(build_text_extract(row.c.body, "CFPackageURI", "identifier"), IDENTIFIER)
-    return select(named).where(row.c.identifier == IDENTIFIER).scalar_subquery()
+    named_identifier = func.coalesce(
+        build_text_extract(row.c.body, "CFPackageURI", "identifier"), IDENTIFIER
+    )
+    return select(named_identifier).where(row.c.identifier == IDENTIFIER).scalar_subquery()
 
 
 @cache
@@ -293,20 +302,25 @@ def _compile_not_restored_query(resource: ResourceType) -> CompiledStatement:
 
 @cache
 def _compile_lost_identifier_query() -> CompiledStatement:
-    packages, others = tables.packages, tables.packages.alias("others")
-    wanted = _build_package_identifier_expression()
+    packages, other_packages = tables.packages, tables.packages.alias("others")
+    expected_identifier = _build_package_identifier_expression()
     message = (
         "its package identifier %s belongs to document %s now; the package has the identifier of "
         "its document, %s, instead"
     )
-    reason = func.format(literal(message), wanted, others.c.document_identifier, IDENTIFIER)
+    reason = func.format(
+        literal(message), expected_identifier, other_packages.c.document_identifier, IDENTIFIER
+    )
     claims = package_identifiers.build_identifier_conflict_conditions(
-        others, wanted, document=IDENTIFIER
+        other_packages, expected_identifier, document=IDENTIFIER
     )
     return CompiledStatement(
         select(reason.label("reason"))
-        .join_from(packages, others, and_(*claims))
-        .where(packages.c.document_identifier == IDENTIFIER, packages.c.identifier != wanted)
+        .join_from(packages, other_packages, and_(*claims))
+        .where(
+            packages.c.document_identifier == IDENTIFIER,
+            packages.c.identifier != expected_identifier,
+        )
     )
 
 
@@ -362,16 +376,16 @@ def _compile_deleted_at_update(
         tables.get_document_column(table).label("previous_document"),
     )
     statement = update(table).where(*where).values(deleted_at=deleted_at)
-    changed = statement.returning(*columns).cte("changed")
-    return change_log.compile_logged_write(changed, resource, changed.c.previous_document)
+    changed_rows = statement.returning(*columns).cte("changed")
+    return change_log.compile_logged_write(changed_rows, resource, changed_rows.c.previous_document)
 
 
 def _compile_association_log(operation: str, *conditions: ColumnElement[bool]) -> CompiledStatement:
     # Associations are hidden while their document is deleted, so its deletion changes them too.
     table = tables.associations
-    affected = (
+    affected_rows = (
         select(table.c.identifier, literal(operation).label("operation"))
         .where(table.c.document_identifier == IDENTIFIER, *conditions)
         .cte("affected")
     )
-    return change_log.compile_logged_write(affected, ASSOCIATIONS, IDENTIFIER)
+    return change_log.compile_logged_write(affected_rows, ASSOCIATIONS, IDENTIFIER)

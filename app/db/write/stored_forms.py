@@ -69,8 +69,8 @@ class StoredFormConverter:
         if echoed.server_urls:
             await converter._load(connection, rows)
         elif echoed.has_default_item_types:
-            typed = await to_thread.run_sync(lambda: list(filter(_has_default_type, rows)))
-            await converter._load(connection, typed)
+            typed_rows = await to_thread.run_sync(lambda: list(filter(_has_default_type, rows)))
+            await converter._load(connection, typed_rows)
         return converter
 
     def to_stored_row(self, row: EntityRow) -> EntityRow:
@@ -86,10 +86,10 @@ class StoredFormConverter:
         return self.derived_values.restore_stored_values(row) if self.derived_values else row
 
     def _remove_added_values(self, row: EntityRow) -> EntityRow:
-        submitted, keywords = self._submitted_body(row), row.keywords
+        submitted_body, keywords = self._submitted_body(row), row.keywords
         if keywords and self.echoed.server_urls:
-            keywords = submitted.restore_concept_links(keywords, self._resolve_target_uri)
-        body = submitted.restore_stored_body(self._resolve_target_uri)
+            keywords = submitted_body.restore_concept_links(keywords, self._resolve_target_uri)
+        body = submitted_body.restore_stored_body(self._resolve_target_uri)
         return row._replace(body=body, keywords=keywords)
 
     def _may_differ(self, row: EntityRow) -> bool:
@@ -117,12 +117,12 @@ class StoredFormConverter:
         return str(json.loads(stored)["uri"]) if stored else self._uris.get(target)
 
     async def _load(self, connection: Connection, rows: Iterable[EntityRow]) -> None:
-        sent, linked = await to_thread.run_sync(self._collect_identifiers, rows)
-        for resource, names in sent.items():
+        identifiers, linked_identifiers = await to_thread.run_sync(self._collect_identifiers, rows)
+        for resource, names in identifiers.items():
             query = compile_stored_entities_query(resource)
             for identifier, body, _ in await query.fetch_all(connection, identifiers=names):
                 self._bodies[resource.name, identifier] = body
-        for resource, names in linked.items():
+        for resource, names in linked_identifiers.items():
             query = _compile_stored_uris_query(resource)
             for identifier, uri in await query.fetch_all(connection, identifiers=names):
                 self._uris[resource.collection, identifier] = uri
@@ -135,20 +135,20 @@ class StoredFormConverter:
         Each is a mapping of resource type to list of identifiers; the second has only links that
         are URLs of this server. The rows are iterated once, because each iteration parses them.
         """
-        sent = defaultdict[ResourceType, list[str]](list)
+        identifiers = defaultdict[ResourceType, list[str]](list)
         targets: set[Target] = set()
         for row in rows:
             if row.kind in RESOURCES_BY_NAME:
-                submitted = self._submitted_body(row)
-                sent[submitted.resource].append(submitted.identifier)
-                target = (submitted.resource.collection, submitted.identifier)
-                self._sent_uris[target] = submitted.client_uri
-                targets.update(submitted.iter_link_targets())
-        linked = defaultdict[ResourceType, list[str]](list)
+                submitted_body = self._submitted_body(row)
+                identifiers[submitted_body.resource].append(submitted_body.identifier)
+                target = (submitted_body.resource.collection, submitted_body.identifier)
+                self._sent_uris[target] = submitted_body.client_uri
+                targets.update(submitted_body.iter_link_targets())
+        linked_identifiers = defaultdict[ResourceType, list[str]](list)
         for collection, identifier in targets - self._sent_uris.keys():
             if collection in RESOURCES_BY_COLLECTION:
-                linked[RESOURCES_BY_COLLECTION[collection]].append(identifier)
-        return sent, linked
+                linked_identifiers[RESOURCES_BY_COLLECTION[collection]].append(identifier)
+        return identifiers, linked_identifiers
 
 
 def _has_default_type(row: EntityRow) -> bool:

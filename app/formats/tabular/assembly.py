@@ -81,10 +81,10 @@ class PackageAssembler:
         """
         sheets_and_layouts = [(sheet, find_layout(sheet.name or "")) for sheet in sheets]
         if any(layout for _, layout in sheets_and_layouts):
-            unknown = [
+            unknown_names = [
                 sheet.name for sheet, layout in sheets_and_layouts if not layout and sheet.name
             ]
-            self.left_out = [name for name in unknown if name != HELP_SHEET]
+            self.left_out = [name for name in unknown_names if name != HELP_SHEET]
             yield from ((sheet, layout) for sheet, layout in sheets_and_layouts if layout)
         else:
             yield from sheets_and_layouts[:1]

@@ -97,9 +97,9 @@ def _parse_month(name: str) -> int:
 
     Abbreviations of at least three letters are accepted.
     """
-    folded = name.casefold()
-    if len(folded) >= MIN_MONTH_CHARS:
+    folded_name = name.casefold()
+    if len(folded_name) >= MIN_MONTH_CHARS:
         for number, month in enumerate(MONTHS, 1):
-            if month.startswith(folded):
+            if month.startswith(folded_name):
                 return number
     return 0

@@ -39,11 +39,11 @@ def find_heading_row(rows: Sequence[NumberedRow], is_known: Callable[[str], bool
     """
     max_cells = 0
     for index, row in enumerate(rows):
-        filled = [format_cell(cell) for cell in row.cells if not is_blank(cell)]
-        known_count = sum(map(is_known, filled))
-        if known_count >= MIN_KNOWN_HEADINGS and len(filled) > max_cells:
+        texts = [format_cell(cell) for cell in row.cells if not is_blank(cell)]
+        known_count = sum(map(is_known, texts))
+        if known_count >= MIN_KNOWN_HEADINGS and len(texts) > max_cells:
             return index
-        max_cells = max(max_cells, len(filled))
+        max_cells = max(max_cells, len(texts))
     return 0
 
 
@@ -109,7 +109,7 @@ def explain_missing_headings(
         index: column.name for index, column in columns if layout.find_column(headings[index])
     }
     recognized = [f"{headings[index]!r} ({name})" for index, name in known_names.items()]
-    unknown = [
+    unknown_headings = [
         f"{heading!r} (column {get_column_letters(index)}{_suggest_column(layout, heading)})"
         for index, heading in enumerate(headings)
         if heading and index not in known_names
@@ -119,8 +119,8 @@ def explain_missing_headings(
     parts = [f"no heading stands for {field_names}"]
     if recognized:
         parts.append(f"recognized: {join_first(recognized, MAX_LISTED_HEADINGS)}")
-    if unknown:
-        parts.append(f"not recognized: {join_first(unknown, MAX_LISTED_HEADINGS)}")
+    if unknown_headings:
+        parts.append(f"not recognized: {join_first(unknown_headings, MAX_LISTED_HEADINGS)}")
     if layout is ITEM:
         parts += _suggest_headings(headings, known_names, sample)
     if recognized:

@@ -361,8 +361,8 @@ class HierarchyBuilder:
 
     def _suggest_code(self, reference: str) -> str:
         """Return ": did you mean 'A.1'?" for a code such as A-1, or "" if no code is similar."""
-        folded = _fold_code(reference)
-        close = self._folded_codes.get(folded) if folded else None
+        folded_code = _fold_code(reference)
+        close = self._folded_codes.get(folded_code) if folded_code else None
         return f": did you mean {close!r}?" if close else ""
 
     @cached_property
@@ -389,10 +389,12 @@ class HierarchyBuilder:
 
     def _find_parent_by_level(self, row: Row) -> JsonObject | None:
         level = row.metadata["smartLevel"].strip()
-        above = level.rpartition(".")[0]
-        if above and above not in self.levels:
-            self._add_problem(row, "smartLevel", f"no item has the level {above}, above {level}")
-        return self.levels.get(above) if above else self.document
+        parent_level = level.rpartition(".")[0]
+        if parent_level and parent_level not in self.levels:
+            self._add_problem(
+                row, "smartLevel", f"no item has the level {parent_level}, above {level}"
+            )
+        return self.levels.get(parent_level) if parent_level else self.document
 
     def _find_parent_by_depth(self, row: Row) -> JsonObject | None:
         """Return the parent of a row with a depth: the last item one level up, or the document.
@@ -477,8 +479,8 @@ def assign_identifiers(items: list[Row], namespace: UUID) -> list[str]:
     for row in items:
         name = row.entity.get("humanCodingScheme") or row.entity.get("fullStatement") or ""
         counts[name] += 1
-        again = f"#{counts[name]}" if counts[name] > 1 else ""
+        suffix = f"#{counts[name]}" if counts[name] > 1 else ""
         if "identifier" not in row.entity:
-            row.entity["identifier"] = str(uuid5(namespace, f"CFItem\n{name}{again}"))
+            row.entity["identifier"] = str(uuid5(namespace, f"CFItem\n{name}{suffix}"))
             derived.append(row.entity["identifier"])
     return derived

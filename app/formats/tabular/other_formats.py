@@ -88,13 +88,13 @@ def is_indented_by_columns(rows: Sequence[Sequence[Cell]]) -> bool:
 
     Each row of such a list has one filled cell, or two adjacent ones.
     """
-    filled = [
+    filled_cells = [
         [index for index, cell in enumerate(row) if not is_blank(cell)] for row in rows if row
     ]
-    starts = [indexes[0] for indexes in filled if indexes]
-    sizes = {len(indexes) for indexes in filled}
+    starts = [indexes[0] for indexes in filled_cells if indexes]
+    sizes = {len(indexes) for indexes in filled_cells}
     is_contiguous = all(
-        indexes[-1] - indexes[0] == len(indexes) - 1 for indexes in filled if indexes
+        indexes[-1] - indexes[0] == len(indexes) - 1 for indexes in filled_cells if indexes
     )
     return (
         len(sizes) == 1
@@ -118,5 +118,9 @@ def is_indented_by_spaces(indents: Sequence[int]) -> bool:
     ``indents`` contains the width of the whitespace before each statement. The result is True if at
     least two statements are indented, each by at least two columns, and the first is not.
     """
-    indented = [indent for indent in indents if indent]
-    return len(indented) >= MIN_INDENTED_ROWS and min(indented) >= MIN_INDENT and not indents[0]
+    positive_indents = [indent for indent in indents if indent]
+    return (
+        len(positive_indents) >= MIN_INDENTED_ROWS
+        and min(positive_indents) >= MIN_INDENT
+        and not indents[0]
+    )

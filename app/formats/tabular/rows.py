@@ -323,13 +323,13 @@ class RowReader:
         rows = [row.cells for row in self._first_rows]
         if not has_headings:
             rows.insert(0, self.headings_as_read)
-        first = [next((cell for cell in row if not is_blank(cell)), None) for row in rows]
+        first_cells = [next((cell for cell in row if not is_blank(cell)), None) for row in rows]
         statements = [index for index, column in self._get_columns(ITEM) if column is STATEMENT]
         has_gaps = not statements or any(is_blank(_get_cell(row, statements[0])) for row in rows)
         return (has_gaps and is_indented_by_columns(rows)) or (
             not has_headings
             and all(len(row) == 1 for row in rows)
-            and is_indented_by_spaces([measure_indentation(cell) for cell in first])
+            and is_indented_by_spaces([measure_indentation(cell) for cell in first_cells])
         )
 
     def _get_row_layout(self, cells: Sequence[Cell]) -> SheetLayout | None:
@@ -401,8 +401,10 @@ class RowReader:
             elif heading == PARENT_CODE_HEADING and PARENT_HEADING in self.headings:
                 column = PARENT_CODE
             if column.name in columns:
-                first = get_column_letters(columns[column.name][0])
-                message = f"{heading!r} means {column.name}, as column {first} does; remove one"
+                first_letters = get_column_letters(columns[column.name][0])
+                message = (
+                    f"{heading!r} means {column.name}, as column {first_letters} does; remove one"
+                )
                 self._add_problem(self._locate_cell(self.header_number, index), message)
             else:
                 columns[column.name] = (index, column)

@@ -52,9 +52,9 @@ def find_duplicate_identifiers(index: PackageIndex) -> Iterator[Finding]:
     for node in index.nodes:
         if node.identifier is None:
             continue
-        first = index.by_identifier[node.identifier]
-        if first is not node:
-            message = f"{node.identifier} is already the identifier of {first.path}"
+        first_node = index.by_identifier[node.identifier]
+        if first_node is not node:
+            message = f"{node.identifier} is already the identifier of {first_node.path}"
             yield Finding(node, "identifier", message)
 
 
@@ -66,9 +66,9 @@ def find_duplicate_associations(index: PackageIndex) -> Iterator[Finding]:
     """
     seen: dict[tuple[str, str, str], Node] = {}
     for edge in index.edges:
-        first = seen.setdefault((edge.origin, edge.destination, edge.type), edge.node)
-        if first.identifier != edge.node.identifier:
-            message = f"has the origin, destination and type of {first.path}"
+        first_node = seen.setdefault((edge.origin, edge.destination, edge.type), edge.node)
+        if first_node.identifier != edge.node.identifier:
+            message = f"has the origin, destination and type of {first_node.path}"
             yield Finding(edge.node, "", message)
 
 
@@ -82,10 +82,10 @@ def find_uri_mismatches(index: PackageIndex) -> Iterator[Finding]:
 
 def find_duplicate_codes(index: PackageIndex) -> Iterator[Finding]:
     """Find items whose code (humanCodingScheme) an earlier item with another identifier has."""
-    first: dict[str, Node] = {}
+    first_nodes: dict[str, Node] = {}
     for item in index.get_nodes_by_kind("CFItem"):
         code = (get_string(item.body, "humanCodingScheme") or "").strip()
-        other = first.setdefault(code, item)
+        other = first_nodes.setdefault(code, item)
         # Items with the same identifier violate another rule.
         if code and other.identifier != item.identifier:
             yield Finding(item, "humanCodingScheme", f"{code} is also the code of {other.path}")

@@ -36,29 +36,31 @@ def find_cycles(index: PackageIndex) -> Iterator[Finding]:
 
     This is a depth-first search from each child towards its ancestors.
     """
-    done: set[str] = set()
+    visited: set[str] = set()
     for start in index.edges_by_child:
-        if start in done:
+        if start in visited:
             continue
         path: list[str] = []
         depth: dict[str, int] = {}
         pending: list[tuple[str, Edge | None, int]] = [(start, None, 0)]
         while pending:
             node, edge, level = pending.pop()
-            for left in path[level:]:
-                del depth[left]
-                done.add(left)
+            for child in path[level:]:
+                del depth[child]
+                visited.add(child)
             del path[level:]
             if node in depth:
                 assert edge
                 message = _describe_cycle(index, path[depth[node] :])
                 yield Finding(edge.node, "destinationNodeURI", message)
-            elif node not in done:
+            elif node not in visited:
                 depth[node] = level
                 path.append(node)
                 edges = reversed(index.edges_by_child.get(node, []))
-                pending += [(up.destination, up, level + 1) for up in edges]
-        done.update(path)
+                pending += [
+                    (parent_edge.destination, parent_edge, level + 1) for parent_edge in edges
+                ]
+        visited.update(path)
 
 
 def _describe_cycle(index: PackageIndex, nodes: list[str]) -> str:
@@ -84,8 +86,8 @@ def find_orphans(index: PackageIndex) -> Iterator[Finding]:
         if item.identifier is not None and item.identifier not in index.edges_by_child:
             count = len(index.edges_by_parent.get(item.identifier, []))
             noun = "child is" if count == 1 else "children are"
-            below = f"; its {count:,} {noun} cut off from the document as well" if count else ""
-            yield Finding(item, "", f"no {IS_CHILD_OF} association starts at it{below}")
+            suffix = f"; its {count:,} {noun} cut off from the document as well" if count else ""
+            yield Finding(item, "", f"no {IS_CHILD_OF} association starts at it{suffix}")
 
 
 def find_dangling_tree_edges(index: PackageIndex) -> Iterator[Finding]:
@@ -107,32 +109,36 @@ def find_duplicate_sequence_numbers(index: PackageIndex) -> Iterator[Finding]:
             number = edge.node.body.get("sequenceNumber")
             if type(number) is int:  # no boolean, which is an int in Python, too
                 by_number[number].append(edge)
-        for number, tied in by_number.items():
-            if len({edge.origin for edge in tied}) > 1:
+        for number, tied_edges in by_number.items():
+            if len({edge.origin for edge in tied_edges}) > 1:
                 label = index.format_label(parent)
-                message = f"{len(tied):,} children of {label} have number {number}"
-                yield Finding(tied[1].node, "sequenceNumber", message)
+                message = f"{len(tied_edges):,} children of {label} have number {number}"
+                yield Finding(tied_edges[1].node, "sequenceNumber", message)
 
 
 def find_missing_sequence_numbers(index: PackageIndex) -> Iterator[Finding]:
     """Find parents of which some children have a sequence number and others have none."""
     for parent, edges in index.edges_by_parent.items():
-        without = [edge for edge in edges if "sequenceNumber" not in edge.node.body]
-        if without and len(without) < len(edges):
+        unnumbered = [edge for edge in edges if "sequenceNumber" not in edge.node.body]
+        if unnumbered and len(unnumbered) < len(edges):
             children = f"{len(edges):,} children of {index.format_label(parent)}"
-            message = f"{len(without):,} of the {children} have no number"
-            yield Finding(without[0].node, "sequenceNumber", message)
+            message = f"{len(unnumbered):,} of the {children} have no number"
+            yield Finding(unnumbered[0].node, "sequenceNumber", message)
 
 
 def find_duplicate_statements(index: PackageIndex) -> Iterator[Finding]:
     """Find children of the same parent with the same statement, ignoring case and spaces."""
     for parent, edges in index.edges_by_parent.items():
-        first: dict[str, str] = {}
+        first_origins: dict[str, str] = {}
         for edge in edges:
             item = index.by_identifier.get(edge.origin)
             statement = get_string(item.body, "fullStatement") if item else None
-            folded = " ".join((statement or "").split()).casefold()
-            if item and folded and first.setdefault(folded, edge.origin) != edge.origin:
-                other = index.by_identifier[first[folded]].path
+            statement_key = " ".join((statement or "").split()).casefold()
+            if (
+                item
+                and statement_key
+                and first_origins.setdefault(statement_key, edge.origin) != edge.origin
+            ):
+                other = index.by_identifier[first_origins[statement_key]].path
                 message = f"same statement as {other}, also a child of {index.format_label(parent)}"
                 yield Finding(item, "fullStatement", message)

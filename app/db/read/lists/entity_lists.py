@@ -89,14 +89,15 @@ async def choose_list_statement(
     key: a million items with language='en' were counted in 13 s with it and in 3 s without.
     Postgres estimates both costs. ``view`` and ``base_url`` are as in ``build_list_statement``.
     """
-    plain = build_list_statement(view, query, base_url)
-    keyed = build_list_statement(view, query, base_url, use_keys=True)
-    if keyed[0] is plain[0]:
-        return plain
+    scan_statement = build_list_statement(view, query, base_url)
+    key_statement = build_list_statement(view, query, base_url, use_keys=True)
+    if key_statement[0] is scan_statement[0]:
+        return scan_statement
     costs = [
-        (await database.estimate(statement, **values)).cost for statement, values in (keyed, plain)
+        (await database.estimate(statement, **values)).cost
+        for statement, values in (key_statement, scan_statement)
     ]
-    return keyed if costs[0] < costs[1] else plain
+    return key_statement if costs[0] < costs[1] else scan_statement
 
 
 def build_list_statement(
@@ -145,15 +146,15 @@ def _compile_list_statement(shape: ListQueryShape) -> CompiledStatement:
     none: ColumnElement[int] = literal_column("0").label("not_compacted")
     totals = select(func.count().label("total"), none).select_from(matching)
     if is_filtered:
-        counted = totals.cte("counted")
+        count_cte = totals.cte("counted")
         page = (
             select(matching).order_by(*_build_order_by(matching, shape)).limit(LIMIT).offset(OFFSET)
         )
     else:
-        counted = (item_counts.build_item_count_query() if table is items else totals).cte(
+        count_cte = (item_counts.build_item_count_query() if table is items else totals).cte(
             "counted"
         )
-        page = _build_page_from_nearer_end(rows, counted.c.total, shape)
+        page = _build_page_from_nearer_end(rows, count_cte.c.total, shape)
     page_rows = page.subquery("page")
     # A scalar subquery instead of a join, because Postgres would read all bodies for a join if it
     # estimates the page to be large.
@@ -161,8 +162,8 @@ def _compile_list_statement(shape: ListQueryShape) -> CompiledStatement:
         table.c.identifier == page_rows.c.identifier
     )
     return CompiledStatement(
-        select(counted.c.total, counted.c.not_compacted, body.scalar_subquery().label("body"))
-        .select_from(counted.outerjoin(page_rows, true()))
+        select(count_cte.c.total, count_cte.c.not_compacted, body.scalar_subquery().label("body"))
+        .select_from(count_cte.outerjoin(page_rows, true()))
         .order_by(*_build_order_by(page_rows, shape))
     )
 

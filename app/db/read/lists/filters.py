@@ -364,15 +364,17 @@ def _build_array_condition(view: ResourceView, comparison: Comparison) -> Column
     members = elements.table_valued(column("value", JSON), with_ordinality="position")
     rows = members.render_derived("elements")
     member = func.lower(_build_member_text(view, field, rows.c.value))
-    some: Select[Any] = select(literal_column("1")).select_from(rows)
+    matching_rows: Select[Any] = select(literal_column("1")).select_from(rows)
     if operator == "@":
         operands = _build_unnest(name, Text())
         return exists(
-            some.where(member.in_(select(func.lower(operands.c.value)).select_from(operands)))
+            matching_rows.where(
+                member.in_(select(func.lower(operands.c.value)).select_from(operands))
+            )
         )
     if operator == "~":
         has_part = _build_contains(member, func.lower(bindparam(name, type_=Text())))
-        return and_(_build_prefilter(view, field, name), exists(some.where(has_part)))
+        return and_(_build_prefilter(view, field, name), exists(matching_rows.where(has_part)))
     stored = _build_sorted_members(member, rows)
     is_equal = _build_prefilter(view, field, name) & or_(
         # The members joined as a client sees them, even if they contain commas or blanks.
@@ -412,8 +414,8 @@ def _build_member_text(view: ResourceView, field: QueryableField, member: Expres
 
 def _build_joined_members(member: Expression, rows: FromClause) -> Expression:
     comma: Expression = aggregate_order_by(literal_column("','"), rows.c.position)
-    joined = select(func.string_agg(member, comma)).select_from(rows)
-    return func.coalesce(joined.scalar_subquery(), literal_column("''"))
+    joined_members = select(func.string_agg(member, comma)).select_from(rows)
+    return func.coalesce(joined_members.scalar_subquery(), literal_column("''"))
 
 
 def _build_sorted_parameter(name: str) -> Expression:

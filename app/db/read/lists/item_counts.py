@@ -58,10 +58,10 @@ async def compact_item_counts(database: Database) -> None:
 
 @cache
 def _compile_compaction() -> CompiledStatement:
-    returned = (_table.c.document_identifier, _table.c.live_items)
-    deleted = delete(_table).returning(*returned).cte("deleted")
-    total = func.sum(deleted.c.live_items)
-    sums = select(deleted.c.document_identifier, total, true())
-    rows = sums.group_by(deleted.c.document_identifier).having(total != 0)
+    returned_columns = (_table.c.document_identifier, _table.c.live_items)
+    delete_cte = delete(_table).returning(*returned_columns).cte("deleted")
+    total = func.sum(delete_cte.c.live_items)
+    sums = select(delete_cte.c.document_identifier, total, true())
+    rows = sums.group_by(delete_cte.c.document_identifier).having(total != 0)
     columns = ["document_identifier", "live_items", "is_sum"]
     return CompiledStatement(insert(_table).from_select(columns, rows))

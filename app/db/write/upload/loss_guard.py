@@ -52,18 +52,20 @@ def describe_data_loss(result: UploadResult) -> str | None:
     - changes the statements of more than half of the items that it matched by code or statement, if
       there are at least ``MIN_MATCHED_ITEMS`` of these items.
     """
-    deleted, before = result.changes[ITEMS.name, tables.DELETE], result.item_count_before
-    if 2 * deleted > before:
-        loss = f"delete {deleted:,} of the {format_count(before, 'item')} stored"
+    deleted_count = result.changes[ITEMS.name, tables.DELETE]
+    count_before = result.item_count_before
+    if 2 * deleted_count > count_before:
+        loss = f"delete {deleted_count:,} of the {format_count(count_before, 'item')} stored"
         is_emptied = not result.sent_counts[ITEMS.name]
         return f"{loss}, and leave the framework without items" if is_emptied else loss
     associations = result.changes[ASSOCIATIONS.name, tables.DELETE]
     if associations >= MIN_ASSOCIATIONS and not result.sent_counts[ASSOCIATIONS.name]:
         return f"delete all {associations:,} associations of the framework"
-    matched, changed = result.matched_item_count, result.changed_statement_count
-    if matched >= MIN_MATCHED_ITEMS and 2 * changed > matched:
+    matched_count, changed_count = result.matched_item_count, result.changed_statement_count
+    if matched_count >= MIN_MATCHED_ITEMS and 2 * changed_count > matched_count:
         return (
-            f"change the statements of {changed:,} of the {matched:,} items that have the same "
-            "code as one of its rows, so it seems to be another framework of the same title"
+            f"change the statements of {changed_count:,} of the {matched_count:,} items that "
+            "have the same code as one of its rows, so it seems to be another framework of the "
+            "same title"
         )
     return None

@@ -239,12 +239,12 @@ def _compile_matched_item_counts_query() -> CompiledStatement:
     """
     table = tables.items
     derived = bindparam("derived_items", type_=ARRAY(Text))
-    before = build_text_extract(table.c.body, "fullStatement")
-    after = build_text_extract(STAGED.c.body, "fullStatement")
+    old_statement = build_text_extract(table.c.body, "fullStatement")
+    new_statement = build_text_extract(STAGED.c.body, "fullStatement")
     # Unchanged rows are staged without a body.
-    changed = func.count().filter(STAGED.c.body.is_not(None), before != after)
+    changed_count = func.count().filter(STAGED.c.body.is_not(None), old_statement != new_statement)
     return CompiledStatement(
-        select(func.count(), changed)
+        select(func.count(), changed_count)
         .select_from(STAGED.join(table, STAGED.c.identifier == table.c.identifier))
         .where(STAGED.c.kind == literal(ITEMS.name), table.c.document_identifier == DOCUMENT)
         .where(build_live_condition(table), table.c.identifier == func.any(derived))

@@ -164,8 +164,8 @@ def compile_link_insert(
 
 def _compile_revision_increment(cte: CTE) -> CompiledStatement:
     scope = select(DOCUMENT.label("scope")).where(change_log.build_has_rows_condition(cte))
-    bumped = change_log.build_revision_increment_cte(scope)
-    return CompiledStatement(select(literal_column("1")).where(false()).add_cte(bumped))
+    increment_cte = change_log.build_revision_increment_cte(scope)
+    return CompiledStatement(select(literal_column("1")).where(false()).add_cte(increment_cte))
 
 
 def _compile_ordinal_update(resource: ResourceType) -> CompiledStatement:
@@ -209,8 +209,8 @@ def _compile_package_upsert() -> CompiledStatement:
     was_updated: ColumnElement[bool] = literal_column("packages.xmax <> 0").label("was_updated")
     returned_columns = (table.c.document_identifier.label("identifier"), was_updated)
     write_cte = upsert.returning(*returned_columns).cte("package_written")
-    changed = select(write_cte.c.identifier, UPDATED).where(write_cte.c.was_updated)
-    return _compile_document_update_log(changed)
+    changed_rows = select(write_cte.c.identifier, UPDATED).where(write_cte.c.was_updated)
+    return _compile_document_update_log(changed_rows)
 
 
 def _compile_definition_list_write(resource: ResourceType) -> CompiledStatement:
@@ -234,18 +234,18 @@ def _compile_definition_list_write(resource: ResourceType) -> CompiledStatement:
         *(build_exists(cte.c.definition_identifier.not_in(referenced)) for cte in (removed, added))
     )
     replaced = bindparam("replaced", type_=Boolean)
-    changed = select(DOCUMENT.label("identifier"), UPDATED).where(replaced)
-    return _compile_document_update_log(changed, has_unreferenced)
+    changed_rows = select(DOCUMENT.label("identifier"), UPDATED).where(replaced)
+    return _compile_document_update_log(changed_rows, has_unreferenced)
 
 
 def _compile_document_update_log(
-    changed: Select[str, str], *conditions: ColumnElement[bool]
+    changed_rows: Select[str, str], *conditions: ColumnElement[bool]
 ) -> CompiledStatement:
     """Compile a SQL statement that logs an update of the document, once per transaction.
 
-    ``changed`` is a query for (identifier, operation) of the document, without rows if it has not
-    changed; ``conditions`` are added to its WHERE. If the transaction has logged a change of the
-    document already, the statement does nothing, and Postgres does not evaluate ``conditions``.
+    ``changed_rows`` is a query for (identifier, operation) of the document, without rows if it has
+    not changed; ``conditions`` are added to its WHERE. If the transaction has logged a change of
+    the document already, the statement does nothing, and Postgres does not evaluate ``conditions``.
     """
     table = tables.changes
     transaction = cast(cast(func.pg_current_xact_id(), Text), BigInteger)
@@ -254,7 +254,7 @@ def _compile_document_update_log(
         table.c.kind == literal(DOCUMENTS.name),
         table.c.identifier == DOCUMENT,
     )
-    unlogged = changed.where(~is_logged, *conditions).cte("changed")
+    unlogged = changed_rows.where(~is_logged, *conditions).cte("changed")
     return change_log.compile_logged_write(unlogged, DOCUMENTS, DOCUMENT)
 
 
@@ -269,11 +269,11 @@ def _compile_deletion(resource: ResourceType) -> CompiledStatement:
     is_staged = build_exists(STAGED.c.kind == literal(resource.name), is_same)
     missing = (table.c.document_identifier == DOCUMENT, ~is_staged)
     if resource is ASSOCIATIONS:
-        deleted = change_log.build_delete_cte(delete(table).where(*missing), table)
+        delete_cte = change_log.build_delete_cte(delete(table).where(*missing), table)
     else:
         deletion = update(table).where(*missing, table.c.deleted_at.is_(None))
-        deleted = change_log.build_delete_cte(deletion.values(deleted_at=func.now()), table)
-    return change_log.compile_logged_write(deleted, resource, DOCUMENT)
+        delete_cte = change_log.build_delete_cte(deletion.values(deleted_at=func.now()), table)
+    return change_log.compile_logged_write(delete_cte, resource, DOCUMENT)
 
 
 @cache
@@ -292,11 +292,11 @@ def compile_rubric_upsert() -> CompiledStatement:
     is_criterion = STAGED.c.kind == literal(CRITERION)
     rubrics_of_levels = select(STAGED.c.parent).where(is_criterion, has_level)
     rubrics_of_criteria = (select(cte.c.parent) for cte in criteria)
-    touched = union_all(*rubrics_of_criteria, rubrics_of_levels).cte("touched")
-    is_unwritten = touched.c.parent.not_in(select(write_cte.c.identifier))
-    only_touched = select(touched.c.parent, literal(tables.UPDATE)).where(is_unwritten)
-    changed = select(write_cte.c.identifier, write_cte.c.operation).union(only_touched)
-    return change_log.compile_logged_write(changed.cte("rubrics_changed"), RUBRICS, DOCUMENT)
+    touched_rubrics = union_all(*rubrics_of_criteria, rubrics_of_levels).cte("touched")
+    is_unwritten = touched_rubrics.c.parent.not_in(select(write_cte.c.identifier))
+    only_touched = select(touched_rubrics.c.parent, literal(tables.UPDATE)).where(is_unwritten)
+    changed_rows = select(write_cte.c.identifier, write_cte.c.operation).union(only_touched)
+    return change_log.compile_logged_write(changed_rows.cte("rubrics_changed"), RUBRICS, DOCUMENT)
 
 
 def _build_rubric_part_write_ctes(kind: str, table: Table, parent_kind: str) -> tuple[CTE, CTE]:
