@@ -353,13 +353,13 @@ def _parse_hosts(hosts: str, parameters: Mapping[str, str]) -> tuple[tuple[str, 
 def _parse_host(text: str, port: str) -> tuple[str, int]:
     match = re.fullmatch(r"(?:\[(?P<v6>[^\]]+)\]|(?P<name>[^:]*))(?::(?P<port>\d*))?", text)
     if text.startswith("/") or (not match and text.count(":") > 1 and "[" not in text):
-        host, own = text, ""  # a socket directory, or an IPv6 address in the parameter host
+        host, own_port = text, ""  # a socket directory, or an IPv6 address in the parameter host
     elif match:
-        host, own = match["v6"] or match["name"], match["port"] or ""
+        host, own_port = match["v6"] or match["name"], match["port"] or ""
     else:
         # The message does not repeat it, because it may be a part of the password.
         raise ValueError(f"its host or port is not valid; write it as {EXAMPLE}")
-    number = own or port or str(DEFAULT_PORT)
+    number = own_port or port or str(DEFAULT_PORT)
     if not number.isdecimal() or not 0 < int(number) < 65536:  # noqa: PLR2004  the highest port
         raise ValueError(f"its port must be a number from 1 to 65535; write it as {EXAMPLE}")
     return host or "localhost", int(number)
@@ -376,8 +376,8 @@ def _require_supported_parameters(url: DatabaseUrl) -> None:
     if url.parameters.get("channel_binding") == "require" and mode in {"disable", "allow"}:
         problems.append("channel_binding=require needs TLS: write sslmode=verify-full")
     if problems:
-        omitted = len(problems) - MAX_LISTED_PROBLEMS
-        suffix = f"; and {omitted} more" if omitted > 0 else ""
+        omitted_count = len(problems) - MAX_LISTED_PROBLEMS
+        suffix = f"; and {omitted_count} more" if omitted_count > 0 else ""
         raise ValueError("; ".join(problems[:MAX_LISTED_PROBLEMS]) + suffix)
 
 
@@ -386,19 +386,19 @@ def _find_parameter_problem(name: str, value: str) -> str | None:
 
     A name that is similar to no known parameter is accepted, because it may be a Postgres setting.
     """
-    allowed = ALLOWED_VALUES.get(name)
+    allowed_values = ALLOWED_VALUES.get(name)
     problem = None
     if name in UNSUPPORTED:
         problem = f"the parameter {name!r} is not supported; remove it"
     elif name in REMEDIES:
         problem = f"the parameter {name!r} is not supported: {REMEDIES[name]}"
     elif name not in KNOWN_PARAMETERS:
-        if near := find_nearest_parameter(name):
-            problem = f"the parameter {name!r} is unknown; did you mean {near!r}?"
+        if similar_name := find_nearest_parameter(name):
+            problem = f"the parameter {name!r} is unknown; did you mean {similar_name!r}?"
         elif not re.fullmatch(r"[A-Za-z_][\w.]*", name):
             problem = f"the parameter {name!r} is unknown"
-    elif allowed and value not in allowed:
-        problem = f"invalid {name} {value!r}: use {' or '.join(allowed)}"
+    elif allowed_values and value not in allowed_values:
+        problem = f"invalid {name} {value!r}: use {' or '.join(allowed_values)}"
     elif name in INTEGER_PARAMETERS and not re.fullmatch(r"-?\d{1,9}", value):
         problem = f"invalid {name} {value!r}: use a whole number"
     elif name == "client_encoding" and value.lower().replace("-", "") not in {"utf8", "auto"}:
@@ -411,5 +411,5 @@ def find_nearest_parameter(name: str) -> str:
 
     Error messages suggest it: "did you mean 'sslmode'?"
     """
-    near = difflib.get_close_matches(name.lower(), KNOWN_PARAMETERS - {PORT_FILE}, 1, 0.75)
-    return near[0] if near else ""
+    similar_names = difflib.get_close_matches(name.lower(), KNOWN_PARAMETERS - {PORT_FILE}, 1, 0.75)
+    return similar_names[0] if similar_names else ""

@@ -107,7 +107,7 @@ async def iter_body(request: Request) -> AsyncIterator[bytes]:
     Raises ``RequestTimeout`` if the chunks arrive too slowly, and ``BadRequest`` if the client
     disconnects.
     """
-    seconds, received, has_more = get_app_state(request).settings.request_timeout, 0, True
+    seconds, received_bytes, has_more = get_app_state(request).settings.request_timeout, 0, True
     start = asyncio.get_running_loop().time()
     try:
         async with asyncio.timeout_at(start + seconds) as timeout:
@@ -120,12 +120,12 @@ async def iter_body(request: Request) -> AsyncIterator[bytes]:
                     )
                 yield (chunk := message.get("body", b""))
                 if has_more := message.get("more_body", False):
-                    received += len(chunk)
-                    timeout.reschedule(start + seconds + received / MIN_BYTES_PER_SECOND)
+                    received_bytes += len(chunk)
+                    timeout.reschedule(start + seconds + received_bytes / MIN_BYTES_PER_SECOND)
     except TimeoutError:
         raise RequestTimeout(
-            f"the body arrived too slowly ({received:,} bytes so far): the limit is {seconds} s "
-            f"plus 1 s for each {MIN_BYTES_PER_SECOND:,} bytes; send it faster, or raise "
-            "CASE_SERVER_REQUEST_TIMEOUT",
+            f"the body arrived too slowly ({received_bytes:,} bytes so far): the limit is "
+            f"{seconds} s plus 1 s for each {MIN_BYTES_PER_SECOND:,} bytes; send it faster, or "
+            "raise CASE_SERVER_REQUEST_TIMEOUT",
             headers=CLOSE_CONNECTION,
         ) from None

@@ -59,6 +59,6 @@ def negotiate_encoding(accept_encoding: str, supported: tuple[str, ...]) -> str:
         if match := CODING_PATTERN.fullmatch(element):
             weights[match[1].lower()] = float(match[2] or 1)
     default = weights.get("*", 0)
-    best = max(supported, key=lambda coding: weights.get(coding, default))
-    weight = weights.get(best, default)
-    return best if weight > 0 and weight >= weights.get("identity", 0) else "identity"
+    best_coding = max(supported, key=lambda coding: weights.get(coding, default))
+    weight = weights.get(best_coding, default)
+    return best_coding if weight > 0 and weight >= weights.get("identity", 0) else "identity"

@@ -149,8 +149,8 @@ class _DependencyFlattener:
 
 
 def _collect_scopes(dependant: Dependant) -> tuple[str, ...]:
-    parent, own = dependant.parent_oauth_scopes, dependant.own_oauth_scopes
-    return tuple(dict.fromkeys((*(parent or ()), *(own or ()))))
+    parent, own_scopes = dependant.parent_oauth_scopes, dependant.own_oauth_scopes
+    return tuple(dict.fromkeys((*(parent or ()), *(own_scopes or ()))))
 
 
 def _get_positional_parameter_names(
@@ -208,12 +208,12 @@ class RoutingMiddleware:
                     self._add(prefix + route.path, route.methods or (), route.compiled_handler)
 
     def _add(self, path: str, methods: Iterable[str], handler: Handler) -> None:
-        parent, _, last = path.rpartition("/")
+        parent, _, last_segment = path.rpartition("/")
         for method in methods:
             if "{" not in path:
                 self.handlers[method, path] = handler
-            elif "{" not in parent and last.startswith("{") and last.endswith("}"):
-                self.parameter_handlers[method, parent] = (handler, last[1:-1])
+            elif "{" not in parent and last_segment.startswith("{") and last_segment.endswith("}"):
+                self.parameter_handlers[method, parent] = (handler, last_segment[1:-1])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle an ASGI request: call its compiled handler, or FastAPI if there is none."""

@@ -70,10 +70,10 @@ class CredentialRefresher:
         if self._issuer is None:
             return
         stored = await load_or_create_signing_keys(self._database)
-        listed = await auth_store.list_clients(self._database)
+        clients = await auth_store.list_clients(self._database)
         state = (
             [key.kid for key in stored],
-            [(client.identifier, client.scopes) for client in listed],
+            [(client.identifier, client.scopes) for client in clients],
         )
         if state == self._last_state:
             return

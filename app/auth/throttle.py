@@ -94,12 +94,12 @@ class LoginThrottle:
         guess others without delay.
         """
         pair, *totals = _get_counter_keys(client_id, address)
-        failed = self._counts.pop(pair, None)
-        if failed is None or self._clock() - failed.last_failure > RESET_AFTER_SECONDS:
+        pair_counter = self._counts.pop(pair, None)
+        if pair_counter is None or self._clock() - pair_counter.last_failure > RESET_AFTER_SECONDS:
             return
         for key in totals:
             if count := self._counts.get(key):
-                count.failures -= failed.failures
+                count.failures -= pair_counter.failures
                 if count.failures <= 0:
                     del self._counts[key]
 

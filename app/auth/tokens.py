@@ -182,13 +182,13 @@ def _check_issuer(claims: Claims, issuer: str) -> None:
 def _check_times(claims: Claims, leeway: int) -> None:
     now = time.time()
     expires, starts = _get_time_claim(claims, "exp"), _get_time_claim({"nbf": 0, **claims}, "nbf")
-    issued = _get_time_claim(claims, "iat")
+    issued_at = _get_time_claim(claims, "iat")
     if expires <= now - leeway:
         raise TokenError("it has expired")
     if starts > now + leeway:
         raise TokenError("it is not valid yet")
     # Several servers may issue under one name, each with its own clock.
-    if issued > now + CLOCK_SKEW_SECONDS:
+    if issued_at > now + CLOCK_SKEW_SECONDS:
         raise TokenError("it was issued in the future (iat)")
 
 

@@ -244,13 +244,13 @@ def make_entity_row(
     Nested entities, such as the criteria of a rubric, are left out, because they have rows of their
     own. The other arguments are fields of ``EntityRow``.
     """
-    excluded = set()
+    excluded_fields = set()
     for name in _get_child_and_keyword_fields(type(entity)):
         value = getattr(entity, name)
         # Without any links the field is absent, not null.
         if value if name in CHILDREN else value == []:
-            excluded.add(name)
-    body = entity.model_dump_json(exclude_none=True, exclude=excluded or None)
+            excluded_fields.add(name)
+    body = entity.model_dump_json(exclude_none=True, exclude=excluded_fields or None)
     return EntityRow(
         kind,
         entity.identifier,
@@ -376,19 +376,19 @@ def _find_duplicate_identifiers(namespace: IdentifierNamespace) -> Iterator[Prob
     for list_path, identifiers in namespace:
         for index, identifier in enumerate(identifiers):
             path = f"{list_path}[{index}]"
-            first = first_paths.setdefault(identifier, path)
-            if first != path:
-                message = f"{identifier} is already the identifier of {first}"
+            first_path = first_paths.setdefault(identifier, path)
+            if first_path != path:
+                message = f"{identifier} is already the identifier of {first_path}"
                 yield Problem(path=f"{path}.identifier", message=message)
 
 
 def _find_duplicate_associations(keys: Iterable[tuple[str, AssociationKey]]) -> Iterator[Problem]:
     seen: dict[AssociationKey, tuple[int, str]] = {}
     for index, (identifier, key) in enumerate(keys):
-        first_index, first = seen.setdefault(key, (index, identifier))
-        if first_index != index and first != identifier:
+        first_index, first_identifier = seen.setdefault(key, (index, identifier))
+        if first_index != index and first_identifier != identifier:
             message = (
                 f"{identifier} has the origin, destination and type of "
-                f"CFAssociations[{first_index}] ({first})"
+                f"CFAssociations[{first_index}] ({first_identifier})"
             )
             yield Problem(path=f"CFAssociations[{index}]", message=message)

@@ -32,10 +32,10 @@ class ResourceType:
 
     def create_not_found_error(self, identifier: str) -> NotFound:
         """Return the 404 error for an identifier that no entity of this type has."""
-        where = "CFDocuments lists all frameworks"
+        hint = "CFDocuments lists all frameworks"
         if self.name != "CFDocument":
-            where = "the CFPackage of its framework contains those that exist"
-        return NotFound(self.name, identifier, where)
+            hint = "the CFPackage of its framework contains those that exist"
+        return NotFound(self.name, identifier, hint)
 
 
 DOCUMENTS = ResourceType("CFDocument", "CFDocuments", CFDocument, "documents")

@@ -17,13 +17,13 @@ def number_siblings(stored: Sequence[int | None]) -> list[int]:
     ``[10, 15, 20]``. If no number is free, as few of the following siblings as possible are
     renumbered.
     """
-    unchanged = _find_longest_increasing_subsequence(stored)
+    unchanged_indexes = _find_longest_increasing_subsequence(stored)
     numbers: list[int] = []
     pending = 0
     """Number of siblings before this one that have no number yet."""
     for index, number in enumerate(stored):
         last = numbers[-1] if numbers else 0
-        if index in unchanged and number is not None and number - last > pending:
+        if index in unchanged_indexes and number is not None and number - last > pending:
             gap = number - last
             numbers += [last + gap * (n + 1) // (pending + 1) for n in range(pending)]
             numbers.append(number)
@@ -44,17 +44,17 @@ def _find_longest_increasing_subsequence(stored: Sequence[int | None]) -> set[in
     """The smallest number that ends an increasing run of each length."""
     ends: list[int] = []
     """Indexes of these numbers in ``stored``."""
-    before: dict[int, int | None] = {}
+    predecessors: dict[int, int | None] = {}
     for index, number in enumerate(stored):
         if number is None or number < 1:
             continue
         length = bisect_left(tails, number)
-        before[index] = ends[length - 1] if length else None
+        predecessors[index] = ends[length - 1] if length else None
         tails[length:] = [number, *tails[length + 1 :]]
         ends[length:] = [index, *ends[length + 1 :]]
     indexes: set[int] = set()
     end = ends[-1] if ends else None
     while end is not None:
         indexes.add(end)
-        end = before[end]
+        end = predecessors[end]
     return indexes

@@ -98,9 +98,9 @@ class SubmittedBody:
     def client_uri(self) -> str | None:
         """The URI that the client sent, or None if it is the URL of the entity on this server."""
         uri = STRING.decode(self.fields["uri"])
-        own = (self.resource.collection, self.identifier)
+        own_target = (self.resource.collection, self.identifier)
         urls = self.echoed.server_urls
-        return None if urls and urls.parse_entity_url(uri) == own else uri
+        return None if urls and urls.parse_entity_url(uri) == own_target else uri
 
     def iter_link_targets(self) -> Iterator[Target]:
         """Yield (collection, identifier) of each entity on this server that the body links to."""
@@ -169,18 +169,18 @@ class SubmittedBody:
         for names in (("identifier", "title"), ("identifier",)):
             if None not in matches:
                 break
-            matched = {id(match) for match in matches}
+            matched_ids = {id(match) for match in matches}
             unmatched = defaultdict[tuple[bytes, ...], deque[Fields]](deque)
             for link in stored:
-                if id(link) not in matched:
+                if id(link) not in matched_ids:
                     unmatched[tuple(bytes(link[name]) for name in names)].append(link)
             for index, link in enumerate(links):
-                same = unmatched.get(tuple(bytes(link[name]) for name in names))
-                if matches[index] is None and same:
-                    matches[index] = same.popleft()
-        last = {bytes(link["identifier"]): link for link in stored}
+                equal_links = unmatched.get(tuple(bytes(link[name]) for name in names))
+                if matches[index] is None and equal_links:
+                    matches[index] = equal_links.popleft()
+        links_by_identifier = {bytes(link["identifier"]): link for link in stored}
         return [
-            match or last.get(bytes(link["identifier"]))
+            match or links_by_identifier.get(bytes(link["identifier"]))
             for link, match in zip(links, matches, strict=True)
         ]
 

@@ -54,8 +54,8 @@ def restore_database(file: Path, *, force: bool) -> None:
 
     folder = settings.data_dir.resolve()
     schema = restore_backup(folder, file, force=force, report_progress=report)
-    where = f"the embedded Postgres in {folder}"
-    click.echo(f"restored {file} into {where}; schema of the backup: {schema}")
+    destination = f"the embedded Postgres in {folder}"
+    click.echo(f"restored {file} into {destination}; schema of the backup: {schema}")
 
 
 def _load_embedded_settings(alternative: str) -> Settings:

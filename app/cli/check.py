@@ -118,8 +118,8 @@ def check_packages(**flags: Any) -> None:
     metadata = get_metadata_options(sources, flags)
     rules = (flags["select"] or BY_ID.keys()) - flags["ignore"]
     results = [_lint(source, rules, metadata) for source in sources]
-    shown = [_filter_severity(result, flags["severity"]) for result in results]
-    write_report(flags["output"], _format_report(shown, flags), STYLES)
+    shown_results = [_filter_severity(result, flags["severity"]) for result in results]
+    write_report(flags["output"], _format_report(shown_results, flags), STYLES)
     if any(result.reason is not None for result in results):
         sys.exit(NOT_RUN)
     severities = {violation.severity for result in results for violation in result.violations}
@@ -149,12 +149,12 @@ def _lint(source: PackageSource, rules: set[str], metadata: MetadataOptions) -> 
 
 
 def _filter_severity(result: SourceLintResult, threshold: Severity) -> SourceLintResult:
-    shown = [
+    violations = [
         violation
         for violation in result.violations
         if meets_threshold(violation.severity, threshold)
     ]
-    return replace(result, violations=shown)
+    return replace(result, violations=violations)
 
 
 def _format_report(results: list[SourceLintResult], flags: dict[str, Any]) -> bytes:

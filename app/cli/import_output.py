@@ -88,10 +88,10 @@ def _merge_url_identifier_problems(problems: Sequence[Problem]) -> list[Problem]
     urls = [problem for problem in problems if URL_IDENTIFIER.search(problem["message"])]
     if len(urls) < 2:  # noqa: PLR2004  a single one needs no summary
         return [*problems]
-    first = urls[0]
-    others = len(urls) - 1
-    message = f"{first['message']}; {format_count(others, 'other identifier')} like it"
-    summary = Problem(path=first["path"], message=message)
+    first_problem = urls[0]
+    other_count = len(urls) - 1
+    message = f"{first_problem['message']}; {format_count(other_count, 'other identifier')} like it"
+    summary = Problem(path=first_problem["path"], message=message)
     return [summary, *(problem for problem in problems if problem not in urls)]
 
 
@@ -102,5 +102,5 @@ def _format_repaired_value(repair: RepairSummary) -> str:
     """
     if repair.after is None:
         return ""
-    before = f"{format_value(repair.before)} became " if repair.before is not None else "now "
-    return f": {before}{format_value(repair.after)}"
+    prefix = f"{format_value(repair.before)} became " if repair.before is not None else "now "
+    return f": {prefix}{format_value(repair.after)}"

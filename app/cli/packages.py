@@ -299,8 +299,8 @@ def _compress_if_gz(file: BinaryIO, name: str) -> Iterator[BinaryIO]:
         yield file
         return
     # Without a timestamp, so that the same framework gives the same file.
-    with gzip.GzipFile(fileobj=file, mode="wb", filename="", mtime=0) as packed:
-        yield cast("BinaryIO", packed)
+    with gzip.GzipFile(fileobj=file, mode="wb", filename="", mtime=0) as compressed:
+        yield cast("BinaryIO", compressed)
 
 
 @click.command("template")
@@ -323,6 +323,6 @@ def write_template(file: Path) -> None:
         raise click.UsageError(f"invalid FILE {file.name!r}: it must end in .xlsx or .csv")
     if file.exists():
         raise CommandError(f"{file} exists already; name another file")
-    with convert_output_errors(file), open_atomic_output(file) as opened:
-        writers[file_format](opened)
+    with convert_output_errors(file), open_atomic_output(file) as output:
+        writers[file_format](output)
     click.echo(f"wrote the template to {file}", err=True)

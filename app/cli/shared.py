@@ -168,9 +168,9 @@ def make_comma_list_parser(
     def parse(_ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> set[str]:
         names = {name.strip() for value in values for name in value.split(",") if name.strip()}
         unknown_names = sorted(names - set(known_names))
-        unknown = [format_unknown_name(label, name, known_names) for name in unknown_names]
-        if unknown:
-            raise click.BadParameter(f"{', '.join(unknown)} (--{label}s lists all)", param=param)
+        messages = [format_unknown_name(label, name, known_names) for name in unknown_names]
+        if messages:
+            raise click.BadParameter(f"{', '.join(messages)} (--{label}s lists all)", param=param)
         return names
 
     return parse
@@ -189,9 +189,9 @@ def make_list_option(
             print_table(get_rows())
             ctx.exit()
 
-    about = f"List all {noun} and exit."
+    help_text = f"List all {noun} and exit."
     return click.option(
-        f"--{noun}", is_flag=True, expose_value=False, is_eager=True, callback=show, help=about
+        f"--{noun}", is_flag=True, expose_value=False, is_eager=True, callback=show, help=help_text
     )
 
 

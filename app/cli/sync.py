@@ -73,11 +73,13 @@ def sync_frameworks(urls: tuple[str, ...], url_file: Path | None, **flags: Any) 
     work = partial(_sync_urls, create_fetcher(flags), _collect_urls(urls, url_file), flags)
     settings: Settings = flags["settings"]
     access: DatabaseAccess = "compare" if flags["dry_run"] else "write"
-    with _use_temporary_database_if_missing(settings, dry_run=flags["dry_run"]) as chosen:
-        is_temporary = chosen is not settings
+    with _use_temporary_database_if_missing(settings, dry_run=flags["dry_run"]) as chosen_settings:
+        is_temporary = chosen_settings is not settings
         if is_temporary and not flags["quiet"]:
             click.echo("compared with an empty database, because there is none yet", err=True)
-        results = run_on_database(chosen, access, work, quiet=flags["quiet"] or is_temporary)
+        results = run_on_database(
+            chosen_settings, access, work, quiet=flags["quiet"] or is_temporary
+        )
     if not flags["quiet"]:
         click.echo(_format_summary(results, dry_run=flags["dry_run"]))
     sys.exit(1 if any(result.status == "failed" for result in results) else 0)
@@ -158,7 +160,11 @@ def _print_result(result: SyncResult, *, quiet: bool, dry_run: bool) -> None:
 def _format_summary(results: list[SyncResult], *, dry_run: bool) -> str:
     statuses = Counter(result.status for result in results)
     frameworks = ", ".join(f"{statuses[status]:,} {status}" for status in STATUSES)
-    succeeded = [result.counts for result in results if result.status != "failed"]
-    total = ChangeCounts(*map(sum, zip(*succeeded, strict=True))) if succeeded else NO_COUNTS
+    successful_counts = [result.counts for result in results if result.status != "failed"]
+    total = (
+        ChangeCounts(*map(sum, zip(*successful_counts, strict=True)))
+        if successful_counts
+        else NO_COUNTS
+    )
     start = "dry run, nothing was written: " if dry_run else ""
     return f"{start}frameworks: {frameworks}; entities: {format_counts(total)}"

@@ -40,8 +40,8 @@ class ExistingEntities:
         ``CheckSkipped`` if none remain.
         """
         page = self.server.get_page("CFDocuments", limit=PAGE_SIZE).entities
-        others = [document for document in page if document.get("creator") != TITLE_PREFIX]
-        documents = [document for document in others if get_identifier(document)]
+        other_documents = [document for document in page if document.get("creator") != TITLE_PREFIX]
+        documents = [document for document in other_documents if get_identifier(document)]
         if not documents:
             raise CheckSkipped(NO_DOCUMENTS)
         return documents

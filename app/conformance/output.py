@@ -28,10 +28,10 @@ def format_text(
     counts = ", ".join(f"{report.count(outcome)} {outcome}" for outcome in LABELS)
     lines = [f"{report.url} ({report.profile}): {counts}"]
     if not quiet:
-        shown = [
+        shown_results = [
             result for result in report.results if result.outcome == "failed" or not only_failed
         ]
-        lines += [*_result_lines(shown, width), "", *_remarks(report)]
+        lines += [*_result_lines(shown_results, width), "", *_remarks(report)]
     return "".join(f"{line}\n" for line in lines).encode(errors="backslashreplace")
 
 

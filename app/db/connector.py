@@ -108,9 +108,9 @@ async def _connect_to_first_available(
     ``options`` are passed to ``asyncpg.connect``. Raises the last host's error.
     """
     _check_certificate_files(parsed_url)
-    wanted = parsed_url.target_session_attrs
+    session_attributes = parsed_url.target_session_attrs
     # As in libpq, prefer-standby accepts any server if there is no standby.
-    rounds = ("standby", "any") if wanted == "prefer-standby" else (wanted,)
+    rounds = ("standby", "any") if session_attributes == "prefer-standby" else (session_attributes,)
     error: BaseException | None = None
     for attributes in rounds:
         for host, port in parsed_url.list_addresses() or DEFAULT_ADDRESS:

@@ -48,7 +48,9 @@ async def render_json_page(
     (body,) = await entities.get_entity_with_descendants(state.database, resource, identifier)
     title = get_short_title(parse_entity_attributes(body))
     renderer = await get_renderer(request, state, profile)
-    rendered = renderer.wrap(resource.name, await renderer.to_response_object(resource, body))
+    response_object = renderer.wrap(
+        resource.name, await renderer.to_response_object(resource, body)
+    )
     url = f"{renderer.profile_base_url}/{resource.collection}/{quote(identifier, safe='')}"
     sdk_call = f"await client.{SDK_NAMES[resource.name]}.get({orjson.dumps(identifier).decode()})"
     return await render_page(
@@ -60,5 +62,5 @@ async def render_json_page(
         profile=profile,
         curl=f'curl -H "Authorization: Bearer $TOKEN" {shlex.quote(url)}',
         python=sdk_call if profile.writes else "",
-        json=orjson.dumps(rendered, option=orjson.OPT_INDENT_2).decode(),
+        json=orjson.dumps(response_object, option=orjson.OPT_INDENT_2).decode(),
     )

@@ -169,9 +169,9 @@ async def revoke_session(request: Request) -> None:
     """
     token = request.cookies.get(get_session_cookie_name(request))
     app_state = get_app_state(request)
-    if token and (identity := await app_state.verifier.get_token_id_and_expiry(token)):
-        await auth_store.revoke_token(app_state.database, *identity)
-        app_state.verifier.revoke(identity[0])
+    if token and (token_id_and_expiry := await app_state.verifier.get_token_id_and_expiry(token)):
+        await auth_store.revoke_token(app_state.database, *token_id_and_expiry)
+        app_state.verifier.revoke(token_id_and_expiry[0])
 
 
 def delete_session_cookie(request: Request, response: Response) -> None:

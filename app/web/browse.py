@@ -127,8 +127,8 @@ async def show_item(request: Request, document: str, item: str, listed: str = ""
         raise NotFound("CFItem in this framework", item, "its tree shows all items")
     associations = [parse_entity_attributes(raw) for raw in raw_associations]
     limit = None if listed == "all" else MAX_LISTED_ASSOCIATIONS
-    shown = associations[:limit]
-    identifiers = sorted(collect_related_identifiers(item, shown))
+    shown_associations = associations[:limit]
+    identifiers = sorted(collect_related_identifiers(item, shown_associations))
     node_details, paths = await asyncio.gather(
         entities.fetch_node_details(database, identifiers), tree.fetch_ancestors(database, [item])
     )
@@ -137,8 +137,8 @@ async def show_item(request: Request, document: str, item: str, listed: str = ""
         "document": framework,
         "item": attributes,
         "ancestors": ancestors,
-        "relations": group_relations(item, shown, node_details),
-        "unlisted": len(associations) - len(shown),
+        "relations": group_relations(item, shown_associations, node_details),
+        "unlisted": len(associations) - len(shown_associations),
         "json_links": list_json_links("documents", document, "items", item),
         "selected": item,
     }
@@ -252,8 +252,8 @@ def _build_child_list(
         identifier = node.item["identifier"]
         if identifier in expanded and node.item["child_count"]:
             # Without the node itself, because items can be their own ancestors.
-            rest = expanded - {identifier}
-            node.children = _build_child_list(identifier, rows, level + 1, 0, rest)
+            other_identifiers = expanded - {identifier}
+            node.children = _build_child_list(identifier, rows, level + 1, 0, other_identifiers)
     end = offset + MAX_SHOWN_CHILDREN
     total = children[0]["total"] if children else 0
     return ChildList(parent, nodes, end, max(0, total - end))

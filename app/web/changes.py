@@ -81,8 +81,8 @@ async def show_changes(  # noqa: PLR0913, PLR0917  the parameters of the path an
     shown_part = (*requested, *(name for name in PARTS if counts.get(name)), PARTS[0])[0]
     limits = (PAGE_SIZE, offset)
     rows = await change_history.list_changed_entities(database, period, shown_part, *limits)
-    changed = [_build_row(row) for row in rows]
-    items = [entity.item for entity in changed if entity.item]
+    changed_entities = [_build_row(row) for row in rows]
+    items = [entity.item for entity in changed_entities if entity.item]
     return await render_page(
         request,
         "history.html",
@@ -93,7 +93,7 @@ async def show_changes(  # noqa: PLR0913, PLR0917  the parameters of the path an
         until=until,
         part=shown_part,
         totals={name: counts.get(name, 0) for name in PARTS},
-        entities=changed,
+        entities=changed_entities,
         locations=await entities.fetch_node_details(database, items),
         offset=offset,
         page_size=PAGE_SIZE,

@@ -233,10 +233,10 @@ def add_not_found_page(app: FastAPI) -> None:
         wants_html = "text/html" in request.headers.get("accept", "")
         if not (is_missing and wants_html) or is_profile_path(request.scope["path"]):
             return await handle_http_exception(request, error)
-        missing = CaseServerError(f"There is no page at {request.url.path}.")
+        not_found = CaseServerError(f"There is no page at {request.url.path}.")
         return _add_security_headers(
             await render_page(
-                request, "error.html", status=404, title="Page not found", error=missing
+                request, "error.html", status=404, title="Page not found", error=not_found
             )
         )
 

@@ -200,15 +200,17 @@ async def _preview_changes(database: Database, package: PreparedPackage) -> list
     and at most 100 of them.
     """
     diff = await package_diff.diff_package(database, package)
-    listed = [keys[:MAX_LISTED_CHANGES] for keys in diff]
-    all_listed = {key for keys in listed for key in keys}
+    listed_keys = [keys[:MAX_LISTED_CHANGES] for keys in diff]
+    all_listed = {key for keys in listed_keys for key in keys}
     rows = (((row.kind, row.identifier), row.body) for row in package.rows)
     new = {key: parse_entity_attributes(body) for key, body in rows if key in all_listed}
     bodies = await package_diff.fetch_bodies(database, sorted(all_listed))
     old = {key: parse_entity_attributes(body) for key, body in bodies.items()}
     previews = []
-    for title, keys, few in zip(("Added", "Changed", "Deleted"), diff, listed, strict=True):
-        changes = [_describe_change(key[0], old.get(key), new.get(key)) for key in few]
+    for title, keys, shown_keys in zip(
+        ("Added", "Changed", "Deleted"), diff, listed_keys, strict=True
+    ):
+        changes = [_describe_change(key[0], old.get(key), new.get(key)) for key in shown_keys]
         previews.append(ChangePreview(title, len(keys), changes))
     return previews
 

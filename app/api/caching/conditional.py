@@ -74,11 +74,11 @@ async def is_not_modified(
         if tags.strip() in ("*", _format_entity_tag(current, representation_hash)):
             return True
         return await _any_tag_matches(tags, revisions, current, representation_hash)
-    since = _parse_http_date(request.headers.get("if-modified-since"))
-    if since is None or current.changed_at is None:
+    modified_since = _parse_http_date(request.headers.get("if-modified-since"))
+    if modified_since is None or current.changed_at is None:
         return False
     # Not <=, because a failover may lose the last change, and what remains is older.
-    return current.changed_at.replace(microsecond=0) == since
+    return current.changed_at.replace(microsecond=0) == modified_since
 
 
 async def _any_tag_matches(

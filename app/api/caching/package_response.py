@@ -90,9 +90,11 @@ async def _start_or_share_response(
     has started a newer one since, it is shared. Otherwise, ``producer`` produces one, which is
     cached under ``key``.
     """
-    newer = cache.get(key)
-    is_shared = newer and newer is not outdated and not newer.error
-    cached = newer if newer and is_shared else cache.start_producing(key, producer)
+    newer_response = cache.get(key)
+    is_shared = newer_response and newer_response is not outdated and not newer_response.error
+    cached = (
+        newer_response if newer_response and is_shared else cache.start_producing(key, producer)
+    )
     await cached.wait_for_first_chunk()
     return cached
 
@@ -139,8 +141,8 @@ async def _build_encoded_response(
     """
     assert cached.revision is not None, "the producer sets it before the first chunk"
     headers = _build_headers(cached.revision, representation_hash)
-    supported = ("zstd", "gzip") if cached.is_complete else ("gzip",)
-    encoding = negotiate_encoding(request.headers.get("accept-encoding", ""), supported)
+    codings = ("zstd", "gzip") if cached.is_complete else ("gzip",)
+    encoding = negotiate_encoding(request.headers.get("accept-encoding", ""), codings)
     if encoding != "identity":
         headers["Content-Encoding"] = encoding
     if encoding == "zstd":

@@ -199,7 +199,7 @@ class ResponseCache:
 
         task = asyncio.create_task(run())
         self._tasks[task] = response
-        task.add_done_callback(lambda done: self._on_done(key, done))
+        task.add_done_callback(lambda finished_task: self._on_done(key, finished_task))
         return response
 
     def _on_done(self, key: Key, task: asyncio.Task[None]) -> None:

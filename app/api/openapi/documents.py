@@ -108,11 +108,11 @@ def _generate_profile_openapi(app: FastAPI, profile: ApiProfile) -> Document:
 
 def _generate_application_openapi(app: FastAPI) -> Document:
     """Generate ``/openapi.json``: the platform API profile and the routes outside all profiles."""
-    others = [profile for profile in PROFILES if profile is not PLATFORM]
+    other_profiles = [profile for profile in PROFILES if profile is not PLATFORM]
     routes = [
         route
         for route in iter_route_contexts(app.routes)
-        if not any(_is_below(profile, route) for profile in others)
+        if not any(_is_below(profile, route) for profile in other_profiles)
     ]
     return _generate_document(routes, PLATFORM)
 
@@ -154,10 +154,10 @@ def _find_referenced_schemas(paths: Any, schemas: dict[str, Schema]) -> set[str]
 
     Includes the schemas to which these schemas refer. All others can be left out of the document.
     """
-    pending, names = [paths], set[str]()
-    while pending:
-        names |= (new := set(_iter_references(pending.pop())) - names)
-        pending += [schemas[name] for name in new]
+    pending_values, names = [paths], set[str]()
+    while pending_values:
+        names |= (new := set(_iter_references(pending_values.pop())) - names)
+        pending_values += [schemas[name] for name in new]
     return names
 
 

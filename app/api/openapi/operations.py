@@ -249,11 +249,11 @@ def describe_feed_parameters(limits: PageLimits) -> dict[str, Any]:
 
     ``limits`` has the default and the maximum of ``limit``. Returns ``{"parameters": [...]}``.
     """
-    since = "The value of next in the previous response; empty for the first change."
+    description = "The value of next in the previous response; empty for the first change."
     limit = {"minimum": 1, "maximum": limits.maximum, "default": limits.default}
     return {
         "parameters": [
-            _build_parameter("since", since, type="string"),
+            _build_parameter("since", description, type="string"),
             _build_parameter("limit", "The maximum number of changes.", type="integer", **limit),
         ]
     }

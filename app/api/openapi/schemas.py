@@ -389,18 +389,22 @@ def rename_to_standard_names(schemas: dict[str, Schema]) -> dict[str, Schema]:
 
     As in that document, the ``extensions`` of each class become a separate schema.
     """
-    named: dict[str, Schema] = {}
+    schemas_by_name: dict[str, Schema] = {}
     for name, schema in schemas.items():
         properties = {**schema.get("properties", {})}
         if extensions := properties.get("extensions"):
             extension = f"{name.replace('CFPckg', 'CF')}Extension"
-            named[extension + BINDING] = EXTENSIONS
+            schemas_by_name[extension + BINDING] = EXTENSIONS
             is_list = extensions["type"] == "array"
             properties["extensions"] = (
                 build_array_schema(make_ref(extension)) if is_list else make_ref(extension)
             )
-        named[name + BINDING] = {**schema, "title": name + BINDING, "properties": properties}
-    return named
+        schemas_by_name[name + BINDING] = {
+            **schema,
+            "title": name + BINDING,
+            "properties": properties,
+        }
+    return schemas_by_name
 
 
 def build_all_schemas(profile: ApiProfile) -> dict[str, Schema]:

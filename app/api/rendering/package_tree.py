@@ -142,20 +142,20 @@ class _ItemTree:
         """
         with_parent = {child for children in self.children.values() for child in children}
         roots = [identifier for identifier in self.items if identifier not in with_parent]
-        reached: set[str] = set()
-        self._add_descendants(roots, reached)
+        visited: set[str] = set()
+        self._add_descendants(roots, visited)
         for identifier in self.items:
-            if identifier not in reached:
+            if identifier not in visited:
                 roots.append(identifier)
-                self._add_descendants([identifier], reached)
+                self._add_descendants([identifier], visited)
         return roots
 
-    def _add_descendants(self, identifiers: Iterable[str], reached: set[str]) -> None:
+    def _add_descendants(self, identifiers: Iterable[str], visited: set[str]) -> None:
         pending = list(identifiers)
         while pending:
             identifier = pending.pop()
-            if identifier not in reached:
-                reached.add(identifier)
+            if identifier not in visited:
+                visited.add(identifier)
                 pending += self.children.get(identifier, ())
 
     def render_groups(self, identifiers: Iterable[str]) -> list[Write]:

@@ -70,12 +70,12 @@ class Renderer:
             return await self._apply_profile(resource, entities)
         name = PACKAGE_LINKS.get(resource, "")
         links = [entity.get(name) for entity in entities]
-        converted = await self._apply_profile(resource, entities)
-        for entity, link in zip(converted, links, strict=True):
+        objects = await self._apply_profile(resource, entities)
+        for entity, link in zip(objects, links, strict=True):
             entity.pop(name, None)
             if self.profile.foreign_links and link not in (None, document_link):
                 entity[name] = link
-        return converted
+        return objects
 
     async def to_package_json(
         self, resource: ResourceType, bodies: Sequence[str], document_link: JsonObject | None = None

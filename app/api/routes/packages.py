@@ -113,14 +113,14 @@ async def get_package_tree(
 
 
 def _parse_selected_fields(
-    request: Request, renderer: Renderer, allowed: tuple[str, ...]
+    request: Request, renderer: Renderer, allowed_fields: tuple[str, ...]
 ) -> Fields:
     if not request.scope["query_string"]:
         return None
     profile, query = renderer.profile, request.query_params.multi_items()
     if not profile.sourced_ids:  # packages of the standard have no identifier of their own
-        allowed = tuple(name for name in allowed if name not in PACKAGE_IDS)
-    return params.parse_field_names(query, allowed, profile.get_query_rules())
+        allowed_fields = tuple(name for name in allowed_fields if name not in PACKAGE_IDS)
+    return params.parse_field_names(query, allowed_fields, profile.get_query_rules())
 
 
 async def _iter_tree_chunks(

@@ -145,19 +145,19 @@ NOT_STRUCTURE = bytes(set(range(256)) - set(b'",[{'))
 def _count_containers_and_commas(raw: bytes) -> tuple[int, int]:
     """Return the numbers of (objects and arrays, commas) in a JSON body, ignoring strings."""
     containers = commas = 0
-    is_in_string, carried = False, b""
+    is_in_string, carried_backslash = False, b""
     for start in range(0, len(raw), SLICE_BYTES):
-        part = carried + raw[start : start + SLICE_BYTES]
+        part = carried_backslash + raw[start : start + SLICE_BYTES]
         # An escape sequence that begins at the end of a slice is moved to the next one.
         backslashes = len(part) - len(part.rstrip(b"\\"))
-        carried = b"\\" if backslashes % 2 else b""
-        part = part.removesuffix(carried)
+        carried_backslash = b"\\" if backslashes % 2 else b""
+        part = part.removesuffix(carried_backslash)
         if b"\\" in part:
             part = part.replace(b"\\\\", b"").replace(b'\\"', b"")
         parts = part.translate(None, NOT_STRUCTURE).split(b'"')
-        outside = b"".join(parts[is_in_string::2])
-        containers += outside.count(b"[") + outside.count(b"{")
-        commas += outside.count(b",")
+        unquoted = b"".join(parts[is_in_string::2])
+        containers += unquoted.count(b"[") + unquoted.count(b"{")
+        commas += unquoted.count(b",")
         is_in_string ^= len(parts) % 2 == 0
     return containers, commas
 
@@ -194,13 +194,13 @@ def _build_fail_fast_schema(part: Any) -> Any:
         return type(part)(_build_fail_fast_schema(value) for value in part)
     if not isinstance(part, dict):
         return part
-    changed = {name: _build_fail_fast_schema(value) for name, value in part.items()}
+    members = {name: _build_fail_fast_schema(value) for name, value in part.items()}
     if part.get("type") == "list":
-        changed["fail_fast"] = True
+        members["fail_fast"] = True
     if part.get("type") == "model-fields":
-        changed["extra_behavior"] = "allow"
-        changed["extras_schema"] = core_schema.no_info_plain_validator_function(_reject_unknown)
-    return changed
+        members["extra_behavior"] = "allow"
+        members["extras_schema"] = core_schema.no_info_plain_validator_function(_reject_unknown)
+    return members
 
 
 def _reject_unknown(_: object) -> None:
@@ -232,8 +232,8 @@ def collect_errors_in_chunks(
     invalid. ``location`` is the path of ``body`` in a larger body that contains it, or else empty.
     """
     # Each error of pydantic contains a copy of the values around it; chunks keep the copies small.
-    known = list_model_field_names()
-    chunk = _truncate(body, known)
+    known_names = list_model_field_names()
+    chunk = _truncate(body, known_names)
     collect_errors(schema, to_json_bytes(chunk), chunk, problems, location)
     for path, members in _iter_long_lists(body, ()):
         for start in range(CHUNK_MEMBERS, len(members), CHUNK_MEMBERS):
@@ -241,7 +241,7 @@ def collect_errors_in_chunks(
                 return
             problems.chunks += 1
             chunk, inner = _wrap_list_members(
-                _truncate(members[start : start + CHUNK_MEMBERS], known), path
+                _truncate(members[start : start + CHUNK_MEMBERS], known_names), path
             )
             errors = _find_errors(schema, to_json_bytes(chunk))
             if any(inner[: len(error["loc"])] == error["loc"] for error in errors):
@@ -251,8 +251,8 @@ def collect_errors_in_chunks(
                 member = steps[len(inner)] if len(steps) > len(inner) else None
                 # Other errors are in the objects that surround the members.
                 if steps[: len(inner)] == inner and isinstance(member, int):
-                    where = (*location, *path, start + member, *steps[len(inner) + 1 :])
-                    problems.add_pydantic_error(error, where, chunk)
+                    location_in_body = (*location, *path, start + member, *steps[len(inner) + 1 :])
+                    problems.add_pydantic_error(error, location_in_body, chunk)
 
     for path, extensions in _iter_large_extensions(body, ()):
         if message := describe_unstorable_extensions(extensions):

@@ -64,8 +64,8 @@ def parse_json_body(
     """
     if not allow_dense:
         check_density(raw)
-    first = FIRST_MEMBER.match(raw)
-    wrapper = first[1].decode() if first else ""
+    first_member = FIRST_MEMBER.match(raw)
+    wrapper = first_member[1].decode() if first_member else ""
     if wrapper not in wrappers:
         return ParsedBody(_validate(schema, raw), path_prefix="")
     entity = getattr(_validate(_make_wrapper_class(schema, wrapper), raw), wrapper)
@@ -95,16 +95,16 @@ def parse_or_collect_errors(
     ``location`` is the path of ``raw`` in a larger body that contains it, or else empty. Raises
     ``BadRequest`` if ``raw`` is not JSON, or is the whole body and not an object.
     """
-    is_small, before = len(raw) <= LARGE_BODY_BYTES, problems.count
+    is_small, count_before = len(raw) <= LARGE_BODY_BYTES, problems.count
     # Entities of responses are invalid until sourcedId is renamed, so validation would be wasted.
     is_response = raw.find(SOURCED_ID, 0, SEARCHED_BYTES) >= 0
-    valid = _validate_or_none(schema, raw) if is_small and not is_response else None
-    if valid and not _may_contain_inexact_numbers(valid, raw):
-        return valid
+    model = _validate_or_none(schema, raw) if is_small and not is_response else None
+    if model and not _may_contain_inexact_numbers(model, raw):
+        return model
     for steps, message in find_inexact_numbers(raw):
         problems.add_problem(format_location((*location, *steps)), message)
-    if valid:
-        return valid if problems.count == before else None
+    if model:
+        return model if problems.count == count_before else None
     body = _parse_json(raw)
     if not (location or isinstance(body, dict)):
         raise BadRequest(f"the body must be a JSON object, a {get_standard_name(schema)}")
@@ -113,13 +113,13 @@ def parse_or_collect_errors(
         if not _replace_aliases(body, problems, location):
             return None
         raw = to_json_bytes(body)
-        if is_small and (valid := _validate_or_none(schema, raw)):
-            return valid if problems.count == before else None
+        if is_small and (model := _validate_or_none(schema, raw)):
+            return model if problems.count == count_before else None
     if len(raw) <= SMALL_BODY_BYTES:
         collect_errors(schema, raw, body, problems, location)
     else:
         collect_errors_in_chunks(schema, body, problems, location)
-    if problems.count > before:
+    if problems.count > count_before:
         return None
     return _validate_completely(schema, body, problems, location)
 
@@ -136,7 +136,7 @@ def _may_contain_inexact_numbers(entity: CaseModel, raw: bytes) -> bool:
             return entity.sequenceNumber is not None and not PLAIN_SEQUENCE_NUMBER.search(raw)
         case Entity():
             return entity.extensions is not None
-    return any(_may_contain_inexact_numbers(wrapped, raw) for wrapped in vars(entity).values())
+    return any(_may_contain_inexact_numbers(member, raw) for member in vars(entity).values())
 
 
 PLAIN_SEQUENCE_NUMBER = re.compile(rb'"sequenceNumber"\s*:\s*-?[0-9]{1,10}\s*[,}]')
@@ -210,9 +210,9 @@ def _replace_aliases(body: Any, problems: ProblemCollector, location: Location) 
     Returns True, or False after adding errors to ``problems`` if an object has both names with
     different values.
     """
-    before = problems.count
+    count_before = problems.count
     _rename_aliases(body, problems, location)
-    return problems.count == before
+    return problems.count == count_before
 
 
 def _rename_aliases(value: Any, problems: ProblemCollector, location: Location) -> None:

@@ -73,9 +73,9 @@ class ProblemCollector:
 
         ``class_name`` is the name of the body's class for the message, such as "CFItem".
         """
-        omitted = self.count - len(self.listed)
+        omitted_count = self.count - len(self.listed)
         return create_validation_error(
-            class_name, self.listed, omitted, exhaustive=not self.is_limit_reached
+            class_name, self.listed, omitted_count, exhaustive=not self.is_limit_reached
         )
 
 
@@ -88,13 +88,16 @@ def create_validation_error(
     but not in the list ``problems``. ``exhaustive`` is False if validation stopped early, so that
     there may be more.
     """
-    first, others, suffix = problems[0], len(problems) - 1 + omitted, ""
-    if others:
-        suffix = f", and {'' if exhaustive else 'at least '}{format_count(others, 'more problem')}"
+    first_problem, other_count, suffix = problems[0], len(problems) - 1 + omitted, ""
+    if other_count:
+        suffix = (
+            f", and {'' if exhaustive else 'at least '}{format_count(other_count, 'more problem')}"
+        )
     elif not exhaustive:
         suffix = ", and perhaps more problems"
     return UnprocessableContent(
-        f"the {class_name} is not valid: {first['path']}: {first['message']}{suffix}",
+        f"the {class_name} is not valid: {first_problem['path']}: "
+        f"{first_problem['message']}{suffix}",
         problems=problems,
         omitted=omitted,
         exhaustive=exhaustive,

@@ -67,8 +67,8 @@ def check_item_associations(server: ServerUnderTest) -> str:
     associations = body.get("CFAssociations")
     expect(isinstance(associations, list), f"CFAssociations is {format_excerpt(associations)}")
     ends = [
-        {get_identifier(listed.get(f"{end}NodeURI")) for end in ("origin", "destination")}
-        for listed in associations or ()
+        {get_identifier(entry.get(f"{end}NodeURI")) for end in ("origin", "destination")}
+        for entry in associations or ()
     ]
     expect(all(identifier in pair for pair in ends), "an association does not touch the item")
     expected = get_identifier(association)
@@ -83,8 +83,11 @@ def _check_definition_set(server: ServerUnderTest, collection: str, known: Body)
     definitions = read_json(response).get(collection)
     if not isinstance(definitions, list) or not definitions:
         raise CheckFailed(f"no list under {collection}: {describe_response(response)}")
-    first = get_identifier(definitions[0])
-    expect(first == requested, f"requested {requested}, but the first is {first!r}")
+    first_identifier = get_identifier(definitions[0])
+    expect(
+        first_identifier == requested,
+        f"requested {requested}, but the first is {first_identifier!r}",
+    )
     for definition in definitions:
         expect_valid(server.profile, collection.removesuffix("s"), definition)
     return f"it and {len(definitions) - 1} children"
@@ -125,11 +128,13 @@ for _row in (
 @check("reading", "same-as-listed", "binding, getAllCFDocuments and getCFDocument")
 def check_list_matches_get(server: ServerUnderTest) -> str:
     """Check that the fields of a listed document have the same values in GET /CFDocuments/{id}."""
-    listed = server.existing.sample_document
-    single = server.get_entity("CFDocuments", get_identifier(listed))
-    unequal = [name for name, value in listed.items() if single.get(name) != value]
-    expect(not unequal, f"different: {', '.join(unequal)}")
-    return f"{len(listed)} fields"
+    listed_document = server.existing.sample_document
+    single_document = server.get_entity("CFDocuments", get_identifier(listed_document))
+    unequal_fields = [
+        name for name, value in listed_document.items() if single_document.get(name) != value
+    ]
+    expect(not unequal_fields, f"different: {', '.join(unequal_fields)}")
+    return f"{len(listed_document)} fields"
 
 
 @check("reading", "bare", "binding, section 6.1", on=DEFINED)
@@ -193,8 +198,8 @@ def check_entity_fields(server: ServerUnderTest) -> str:
     identifier = get_identifier(server.existing.sample_document)
     document = server.get_entity("CFDocuments", identifier, fields="title")
     expect("title" in document, f"requested only title, got {', '.join(document)}")
-    extra = document.keys() - {"title", "identifier", "sourcedId"}
-    expect(not extra, f"requested only title, got {', '.join(sorted(extra))} as well")
+    extra_fields = document.keys() - {"title", "identifier", "sourcedId"}
+    expect(not extra_fields, f"requested only title, got {', '.join(sorted(extra_fields))} as well")
     return "title"
 
 
@@ -208,8 +213,8 @@ def check_identifier_equals_sourced_id(server: ServerUnderTest) -> str:
 def check_empty_lists(server: ServerUnderTest) -> str:
     """Check that an item has its keyword, subject and education level lists, even if empty."""
     item = server.get_entity("CFItems", get_identifier(server.existing.sample_item))
-    missing = [name for name in ITEM_LISTS if not isinstance(item.get(name), list)]
-    expect(not missing, f"not a list: {', '.join(missing)}")
+    missing_lists = [name for name in ITEM_LISTS if not isinstance(item.get(name), list)]
+    expect(not missing_lists, f"not a list: {', '.join(missing_lists)}")
     return ", ".join(ITEM_LISTS)
 
 

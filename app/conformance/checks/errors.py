@@ -136,14 +136,16 @@ def check_allow_header(server: ServerUnderTest) -> str:
         request = describe_request(response.request)
         if response.status_code != httpx.codes.METHOD_NOT_ALLOWED:
             raise CheckSkipped(f"{request} returned {response.status_code}, not 405")
-        allowed = {word.strip() for word in response.headers.get("Allow", "").split(",")}
-        listed = ", ".join(sorted(allowed))
+        methods = {word.strip() for word in response.headers.get("Allow", "").split(",")}
+        method_list = ", ".join(sorted(methods))
         has_head = server.request("HEAD", path).status_code != httpx.codes.METHOD_NOT_ALLOWED
         has_put = server.profile.name == "platform" and path.startswith("/CFItems/")
         required = {"GET": True, "HEAD": has_head, "PUT": has_put}
-        missing = {method for method, is_required in required.items() if is_required} - allowed
-        expect(not missing, f"{request}: Allow is {listed or 'missing'}")
-        allowed_methods.append(listed)
+        missing_methods = {
+            method for method, is_required in required.items() if is_required
+        } - methods
+        expect(not missing_methods, f"{request}: Allow is {method_list or 'missing'}")
+        allowed_methods.append(method_list)
     return "; ".join(allowed_methods)
 
 
@@ -163,8 +165,8 @@ def _read_status_info(server: ServerUnderTest, response: httpx.Response) -> Body
         value = info.get(name)
         expect(value in values, f"{name} is {value!r}: {describe_response(response)}")
     if server.profile.is_standard:
-        extra = info.keys() - STATUS_INFO_FIELDS
-        expect(not extra, f"not in the standard: {', '.join(sorted(extra))}")
+        extra_fields = info.keys() - STATUS_INFO_FIELDS
+        expect(not extra_fields, f"not in the standard: {', '.join(sorted(extra_fields))}")
         return info
     description = info.get("imsx_description")
     expect(isinstance(description, str), f"imsx_description is {description!r}")

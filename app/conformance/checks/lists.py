@@ -116,21 +116,30 @@ def check_limit_parameter(server: ServerUnderTest) -> str:
 def check_offset_parameter(server: ServerUnderTest) -> str:
     """Check that a list skips the number of entities given by the `offset` parameter."""
     server.existing.require_documents(2)
-    both = get_identifiers(server.get_page("CFDocuments", limit=2).entities)
-    second = get_identifiers(server.get_page("CFDocuments", limit=1, offset=1).entities)
-    expect(second == both[1:2], f"limit=2 returns {both}; limit=1, offset=1 returns {second}")
+    both_identifiers = get_identifiers(server.get_page("CFDocuments", limit=2).entities)
+    second_identifiers = get_identifiers(server.get_page("CFDocuments", limit=1, offset=1).entities)
+    expect(
+        second_identifiers == both_identifiers[1:2],
+        f"limit=2 returns {both_identifiers}; limit=1, offset=1 returns {second_identifiers}",
+    )
     return "the second of two"
 
 
 @check("lists", "list-each-once", CONVENTIONS)
 def check_stable_pages(server: ServerUnderTest) -> str:
     """Check that paging through a list returns each entity once, and always in the same order."""
-    first, first_total = _read_pages(server)
-    second, second_total = _read_pages(server)
-    expect(len(set(first)) == len(first), f"a document is on two pages: {first}")
-    expect(first == second, f"first {first}, then {second}")
+    first_identifiers, first_total = _read_pages(server)
+    second_identifiers, second_total = _read_pages(server)
+    expect(
+        len(set(first_identifiers)) == len(first_identifiers),
+        f"a document is on two pages: {first_identifiers}",
+    )
+    expect(
+        first_identifiers == second_identifiers,
+        f"first {first_identifiers}, then {second_identifiers}",
+    )
     expect(first_total == second_total, f"total was {first_total}, then {second_total}")
-    return f"{len(first)} documents on pages of {PAGE_SIZE}, twice the same"
+    return f"{len(first_identifiers)} documents on pages of {PAGE_SIZE}, twice the same"
 
 
 @check("lists", "sort", "vendor's list conventions; binding, section 3.2")
@@ -210,9 +219,14 @@ def check_filter_in(server: ServerUnderTest) -> str:
     """Check that the filter sourcedId@'a,b' returns the documents with one of these sourcedIds."""
     expected = get_identifiers(server.existing.documents)[:2]
     condition = f"sourcedId@{quote_filter_value(','.join(expected))}"
-    returned = get_identifiers(_filter_documents(server, condition, contains_sample=False))
-    expect(sorted(returned) == sorted(expected), f"requested {expected}, got {returned}")
-    return f"{len(returned)} documents"
+    returned_identifiers = get_identifiers(
+        _filter_documents(server, condition, contains_sample=False)
+    )
+    expect(
+        sorted(returned_identifiers) == sorted(expected),
+        f"requested {expected}, got {returned_identifiers}",
+    )
+    return f"{len(returned_identifiers)} documents"
 
 
 @check("lists", "filter-shown", SILENT, on=(), also=ALL)
@@ -269,8 +283,8 @@ def check_fields_parameter(server: ServerUnderTest) -> str:
     if documents[0].keys() == all_fields and server.profile.is_standard:
         raise CheckSkipped("the server does not select fields, which is optional")
     names = {name for document in documents for name in document}
-    extra = names - requested - {"identifier", "sourcedId"}
-    expect(not extra, f"requested only title, got {', '.join(sorted(extra))} as well")
+    extra_fields = names - requested - {"identifier", "sourcedId"}
+    expect(not extra_fields, f"requested only title, got {', '.join(sorted(extra_fields))} as well")
     expect(all("title" in document for document in documents), "requested title, got none")
     return f"{', '.join(sorted(requested))} of {len(documents)} documents"
 

@@ -50,8 +50,8 @@ def check_package_contents(server: ServerUnderTest) -> str:
     """Check that a package contains its items and associations in CFItems and CFAssociations."""
     package = server.existing.sample_package
     names = ("CFItems", "CFAssociations")
-    missing = [name for name in names if not isinstance(package.get(name), list)]
-    expect(not missing, f"no array {', '.join(missing)}")
+    missing_lists = [name for name in names if not isinstance(package.get(name), list)]
+    expect(not missing_lists, f"no array {', '.join(missing_lists)}")
     return ", ".join(names)
 
 
@@ -59,8 +59,8 @@ def check_package_contents(server: ServerUnderTest) -> str:
 def check_package_definitions(server: ServerUnderTest) -> str:
     """Check that a package has the fields CFDefinitions and CFRubrics, even if they are empty."""
     names = ("CFDefinitions", "CFRubrics")
-    missing = [name for name in names if name not in server.existing.sample_package]
-    expect(not missing, f"no {', '.join(missing)}")
+    missing_fields = [name for name in names if name not in server.existing.sample_package]
+    expect(not missing_fields, f"no {', '.join(missing_fields)}")
     return ", ".join(names)
 
 
@@ -71,8 +71,8 @@ def check_no_container_links(server: ServerUnderTest) -> str:
     associations = package.get("CFAssociations") or ()
     entities = [package.get("CFDocument"), *package["CFItems"], *associations]
     links = {"CFPackageURI", "CFDocumentURI"}
-    linked = [entity for entity in entities if links & (entity or {}).keys()]
-    expect(not linked, f"{len(linked)} of {len(entities)} have one")
+    linked_entities = [entity for entity in entities if links & (entity or {}).keys()]
+    expect(not linked_entities, f"{len(linked_entities)} of {len(entities)} have one")
     return f"none in {len(entities)} entities"
 
 
@@ -106,13 +106,13 @@ def check_package_by_package_identifier(server: ServerUnderTest) -> str:
 @check("packages", "package-items", PACKAGE)
 def check_item_links_to_document(server: ServerUnderTest) -> str:
     """Check that GET /CFItems/{id} returns an item of a package, with a link to its document."""
-    packaged, document = server.existing.sample_item, server.existing.sample_document
-    item = server.get_entity("CFItems", get_identifier(packaged))
-    is_same = item.get("fullStatement") == packaged.get("fullStatement")
+    packaged_item, document = server.existing.sample_item, server.existing.sample_document
+    item = server.get_entity("CFItems", get_identifier(packaged_item))
+    is_same = item.get("fullStatement") == packaged_item.get("fullStatement")
     expect(is_same, "fullStatement is different")
     link, expected = get_identifier(item.get("CFDocumentURI")), get_identifier(document)
     expect(link == expected, f"its CFDocumentURI is {link!r}, the document is {expected}")
-    return get_identifier(packaged)
+    return get_identifier(packaged_item)
 
 
 @check("packages", "groups", "vendor's OpenAPI, groups", on=SDK, also=PLATFORM)

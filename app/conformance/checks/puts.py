@@ -30,9 +30,9 @@ def check_put_document(server: ServerUnderTest) -> str:
 def check_put_existing(server: ServerUnderTest) -> str:
     """Check that a PUT to an existing entity updates it and again returns 201 without a body."""
     body = server.test_data.framework.document
-    changed = {**body, "title": f"{body['title']}, changed"}
-    response = server.test_data.put_entity("CFDocuments", changed)
-    observed = _expect_created_and_stored(server, "CFDocuments", changed, response)
+    changed_body = {**body, "title": f"{body['title']}, changed"}
+    response = server.test_data.put_entity("CFDocuments", changed_body)
+    observed = _expect_created_and_stored(server, "CFDocuments", changed_body, response)
     expect_status(server.test_data.put_entity("CFDocuments", body), 201)
     return observed
 
@@ -93,9 +93,9 @@ def check_put_subjects(server: ServerUnderTest) -> str:
     test_data = server.test_data
     body = test_data.framework.document
     expect_accepted(test_data.put_entity("CFDocuments", {**body, "subjectURI": [subject]}))
-    linked = server.get_entity("CFDocuments", body["identifier"]).get("subjectURI")
-    is_linked = get_identifiers(linked or []) == get_identifiers([subject])
-    expect(is_linked, f"subjectURI is {linked!r}")
+    links = server.get_entity("CFDocuments", body["identifier"]).get("subjectURI")
+    is_linked = get_identifiers(links or []) == get_identifiers([subject])
+    expect(is_linked, f"subjectURI is {links!r}")
     expect_accepted(test_data.put_entity("CFDocuments", {**body, "subjectURI": []}))
     remaining = server.get_entity("CFDocuments", body["identifier"]).get("subjectURI")
     expect(not remaining, f"after a PUT without it, subjectURI is {remaining!r}")
@@ -136,8 +136,8 @@ def check_package_contains_items(server: ServerUnderTest) -> str:
     """Check that a package contains the items that were written to its document."""
     document, items = server.test_data.framework
     contained = get_identifiers(_get_package_of(server, document).get("CFItems") or [])
-    missing = set(get_identifiers(items)) - set(contained)
-    expect(not missing, f"missing: {', '.join(sorted(missing))}")
+    missing_identifiers = set(get_identifiers(items)) - set(contained)
+    expect(not missing_identifiers, f"missing: {', '.join(sorted(missing_identifiers))}")
     return f"{len(contained)} items"
 
 
@@ -151,8 +151,10 @@ def check_put_association(server: ServerUnderTest) -> str:
     expect(association_type == "isChildOf", f"its associationType is {association_type!r}")
     for item in server.test_data.framework.items:
         path = build_entity_path("CFItemAssociations", item["identifier"])
-        listed = get_identifiers(read_json(server.get(path)).get("CFAssociations") or [])
-        expect(body["identifier"] in listed, f"{path} does not list it")
+        listed_identifiers = get_identifiers(
+            read_json(server.get(path)).get("CFAssociations") or []
+        )
+        expect(body["identifier"] in listed_identifiers, f"{path} does not list it")
     return "201, and listed by both items"
 
 
@@ -170,8 +172,8 @@ def check_get_put_round_trip(server: ServerUnderTest) -> str:
         ("CFItems", "CFItems", items[0]),
         ("CFAssociations", "CFItemAssociations", association),
     ):
-        read = partial(server.get_entity, collection, body["identifier"])
-        _expect_unchanged(server, build_entity_path(route, body["identifier"]), read, route)
+        read_entity = partial(server.get_entity, collection, body["identifier"])
+        _expect_unchanged(server, build_entity_path(route, body["identifier"]), read_entity, route)
     type_path = build_entity_path("CFItemTypes", item_type["identifier"])
     _expect_unchanged(server, type_path, lambda: read_json(server.get(type_path))["CFItemTypes"][0])
     package_path = build_entity_path("CFPackages", document["identifier"])
@@ -182,20 +184,24 @@ def check_get_put_round_trip(server: ServerUnderTest) -> str:
 def _expect_unchanged(
     server: ServerUnderTest, path: str, read: Callable[[], Body], collection: str = ""
 ) -> None:
-    before = read()
-    expect_accepted(server.request("PUT", path, build_put_body(collection, before)))
-    after = read()
-    changed = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
-    expect(not changed, f"{path}: PUT of the GET response changed {', '.join(changed)}")
+    old_body = read()
+    expect_accepted(server.request("PUT", path, build_put_body(collection, old_body)))
+    new_body = read()
+    changed_fields = sorted(
+        name for name in {*old_body, *new_body} if old_body.get(name) != new_body.get(name)
+    )
+    expect(
+        not changed_fields, f"{path}: PUT of the GET response changed {', '.join(changed_fields)}"
+    )
 
 
 @documented("put-one-triple", "guide, Association types")
 def check_duplicate_association(server: ServerUnderTest) -> str:
     """Check that PUT of a second association of the same type between two items is rejected."""
-    _, first = _put_association(server, "isRelatedTo")
-    expect_accepted(first)
-    _, second = _put_association(server, "isRelatedTo")
-    return _expect_rejected(second)
+    _, first_response = _put_association(server, "isRelatedTo")
+    expect_accepted(first_response)
+    _, second_response = _put_association(server, "isRelatedTo")
+    return _expect_rejected(second_response)
 
 
 @documented("delete-association", "guide, Associations (hard delete)")

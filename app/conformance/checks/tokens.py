@@ -114,12 +114,12 @@ def check_delete_scope(server: ServerUnderTest) -> str:
 
 
 def _list_existing_entity_paths(server: ServerUnderTest) -> list[str]:
-    existing = server.existing
+    entities = server.existing
     paths = []
     with suppress(CheckSkipped):
-        paths.append(build_entity_path("CFDocuments", get_identifier(existing.sample_document)))
-        paths.append(existing.get_package_path(existing.sample_document))
-        paths.append(build_entity_path("CFItems", get_identifier(existing.sample_item)))
+        paths.append(build_entity_path("CFDocuments", get_identifier(entities.sample_document)))
+        paths.append(entities.get_package_path(entities.sample_document))
+        paths.append(build_entity_path("CFItems", get_identifier(entities.sample_item)))
     return paths
 
 

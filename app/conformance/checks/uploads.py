@@ -33,9 +33,9 @@ def check_uploaded_package_is_returned(server: ServerUnderTest) -> str:
     body = _upload_shared_package(server)
     package = server.get_package(_package_path(body))
     for collection in ("CFItems", "CFAssociations"):
-        returned = get_identifiers(package.get(collection) or [])
-        is_complete = sorted(returned) == sorted(get_identifiers(body[collection]))
-        expect(is_complete, f"{collection}: {returned}")
+        returned_identifiers = get_identifiers(package.get(collection) or [])
+        is_complete = sorted(returned_identifiers) == sorted(get_identifiers(body[collection]))
+        expect(is_complete, f"{collection}: {returned_identifiers}")
     is_same = package["CFDocument"]["title"] == body["CFDocument"]["title"]
     expect(is_same, "the title is different")
     return "2 items, 1 association"
@@ -98,8 +98,8 @@ def check_duplicate_associations(server: ServerUnderTest) -> str:
     """Check that a package with two associations of the same type between two items returns 422."""
     body = server.test_data.build_sample_package()
     duplicate = {**body["CFAssociations"][0], "identifier": body["CFDocument"]["identifier"]}
-    doubled = {**body, "CFAssociations": [*body["CFAssociations"], duplicate]}
-    expect_status(server.test_data.upload_package(doubled), 422)
+    body_with_duplicate = {**body, "CFAssociations": [*body["CFAssociations"], duplicate]}
+    expect_status(server.test_data.upload_package(body_with_duplicate), 422)
     return "422"
 
 
@@ -121,13 +121,13 @@ def check_invalid_package_reports_all_problems(server: ServerUnderTest) -> str:
 def check_restore(server: ServerUnderTest) -> str:
     """Check that lists omit a deleted item, and PUT of a package that contains it restores it."""
     body = _upload_shared_package(server)
-    deleted = body["CFItems"][1]["identifier"]
+    deleted_identifier = body["CFItems"][1]["identifier"]
     expect_status(server.request("PUT", _package_path(body), _without_second_item(body)), 200)
-    page = server.get_page("CFItems", filter=f"identifier='{deleted}'")
+    page = server.get_page("CFItems", filter=f"identifier='{deleted_identifier}'")
     expect(not page.entities, "a deleted item is in the list of items")
-    expect_status(server.get(build_entity_path("CFItems", deleted)), 404)
+    expect_status(server.get(build_entity_path("CFItems", deleted_identifier)), 404)
     expect_status(server.request("PUT", _package_path(body), body), 200)
-    expect_status(server.get(build_entity_path("CFItems", deleted)), 200)
+    expect_status(server.get(build_entity_path("CFItems", deleted_identifier)), 200)
     return "404, then 200"
 
 
@@ -144,9 +144,9 @@ def _upload_shared_package(server: ServerUnderTest) -> Body:
 
     The package is first written with POST; raises ``CheckSkipped`` if the server rejected that.
     """
-    body, first = server.test_data.uploaded_package
-    if not first.is_success:
-        raise CheckSkipped(f"could not upload a package: POST {describe_response(first)}")
+    body, first_response = server.test_data.uploaded_package
+    if not first_response.is_success:
+        raise CheckSkipped(f"could not upload a package: POST {describe_response(first_response)}")
     server.test_data.upload_package(body, "PUT", _package_path(body))
     return body
 

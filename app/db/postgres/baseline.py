@@ -131,24 +131,26 @@ def _build_delete_of_changed_rows(table: Table) -> CompiledStatement:
     # Rows without a primary key cannot be compared, so all are deleted and inserted again.
     if not table.primary_key:
         return CompiledStatement(delete(table))
-    same = and_(*(_build_equality(table.c[column.name], column) for column in baseline.columns))
-    return CompiledStatement(delete(table).where(~build_exists(same)))
+    is_equal = and_(*(_build_equality(table.c[column.name], column) for column in baseline.columns))
+    return CompiledStatement(delete(table).where(~build_exists(is_equal)))
 
 
 def _build_insert_of_missing_rows(table: Table) -> CompiledStatement:
     baseline = _build_baseline_table(table)
     stored = [column for column in baseline.columns if table.c[column.name].computed is None]
-    missing = select(*stored)
+    missing_rows = select(*stored)
     if table.primary_key:
         # Changed rows were deleted before, so the remaining rows equal those of the baseline.
-        same = and_(*(table.c[column.name] == column for column in baseline.primary_key))
-        missing = missing.where(~build_exists(same))
-    return CompiledStatement(insert(table).from_select([column.name for column in stored], missing))
+        is_equal = and_(*(table.c[column.name] == column for column in baseline.primary_key))
+        missing_rows = missing_rows.where(~build_exists(is_equal))
+    return CompiledStatement(
+        insert(table).from_select([column.name for column in stored], missing_rows)
+    )
 
 
-def _build_equality(column: Column[Any], saved: ColumnElement[Any]) -> ColumnElement[bool]:
+def _build_equality(column: Column[Any], saved_value: ColumnElement[Any]) -> ColumnElement[bool]:
     if column.primary_key:
-        return column == saved
+        return column == saved_value
     if isinstance(column.type, JSON):  # json has no equality operator
-        return cast(column, Text).is_not_distinct_from(cast(saved, Text))
-    return column.is_not_distinct_from(saved)
+        return cast(column, Text).is_not_distinct_from(cast(saved_value, Text))
+    return column.is_not_distinct_from(saved_value)

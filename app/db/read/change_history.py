@@ -92,12 +92,12 @@ async def list_changed_entities(
 @cache
 def _compile_write_transactions() -> CompiledStatement:
     table = tables.changes
-    written_at = func.max(table.c.changed_at)
+    changed_at = func.max(table.c.changed_at)
     return CompiledStatement(
-        select(written_at.label("written_at"), func.count().label("changes"))
+        select(changed_at.label("written_at"), func.count().label("changes"))
         .where(table.c.document_identifier == bindparam("document", type_=Text))
         .group_by(table.c.transaction_id)
-        .order_by(written_at.desc())
+        .order_by(changed_at.desc())
         .limit(LIMIT)
     )
 

@@ -23,9 +23,9 @@ def build_text_extract(value: ColumnElement[Any], *path: str) -> ColumnElement[s
 
     ``path`` are the names of the fields, as in ``build_json_extract``.
     """
-    *parents, last = path
+    *parents, leaf = path
     return build_json_extract(value, *parents).op("->>", return_type=Text())(
-        literal_column(f"'{last}'")
+        literal_column(f"'{leaf}'")
     )
 
 
