@@ -143,18 +143,18 @@ def _measure_read(client: TimedClient, path: str) -> float:
 def _measure_filters(
     context: BenchmarkContext, client: TimedClient, count: int
 ) -> Iterator[ResultRow]:
-    for where in SELECTIVE_FILTERS:
-        path = f"{PREFIX}/CFItems?limit=100&filter={quote(where)}"
+    for expression in SELECTIVE_FILTERS:
+        path = f"{PREFIX}/CFItems?limit=100&filter={quote(expression)}"
         total_header = client.get(path).headers["x-total-count"]
         (seconds,) = _time_reads(context, (client, path))
-        title = f"GET CFItems of {count:,}, filter={where}"
+        title = f"GET CFItems of {count:,}, filter={expression}"
         row = compare_with_maximum(title, median(seconds), MAX_FILTER_SECONDS, format_duration)
         yield replace(row, note=f"{total_header} items")
-    for where in WIDE_FILTERS:
-        report_progress(f"filtering by {where}")
-        path = f"{PREFIX}/CFItems?limit=100&filter={quote(where)}"
+    for expression in WIDE_FILTERS:
+        report_progress(f"filtering by {expression}")
+        path = f"{PREFIX}/CFItems?limit=100&filter={quote(expression)}"
         (reads,) = context.run_interleaved(partial(_read_or_explain, client, path))
-        case = f"GET CFItems of {count:,}, filter={where}"
+        case = f"GET CFItems of {count:,}, filter={expression}"
         duration = format_duration(median(seconds for seconds, _ in reads))
         yield ResultRow(case, "", duration, note=reads[-1][1])
 

@@ -124,8 +124,8 @@ def measure_aging(context: BenchmarkContext) -> Iterator[ResultRow]:
 
 def measure_documents(context: BenchmarkContext) -> Iterator[ResultRow]:
     """Measure reads of 100 filtered, sorted documents, compared with their SQL query in pgbench."""
-    where = quote("title~'Mathematics'")
-    path = f"/CFDocuments?limit=100&sort=title&filter={where}"
+    expression = quote("title~'Mathematics'")
+    path = f"/CFDocuments?limit=100&sort=title&filter={expression}"
     name = context.ensure_large_database()
     statement, url = _capture_list_query(context, name, path), context.postgres.databases[name]
     with context.run_server(name) as server:

@@ -234,11 +234,19 @@ class ReferenceModel:
 
     def get_package_items(self, document: str) -> dict[str, Item]:
         """Return the live items in a document's package, as a dict by identifier."""
-        return {n: i for n, i in self.items.items() if i.is_live and i.document == document}
+        return {
+            name: item
+            for name, item in self.items.items()
+            if item.is_live and item.document == document
+        }
 
     def get_package_associations(self, document: str) -> dict[str, Association]:
         """Return the visible associations in a document's package, as a dict by identifier."""
-        associations = {n: a for n, a in self.associations.items() if a.home == document}
+        associations = {
+            name: association
+            for name, association in self.associations.items()
+            if association.home == document
+        }
         return {
             name: association
             for name, association in associations.items()

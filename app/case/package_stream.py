@@ -101,14 +101,16 @@ class _PackageParser:
 
         If the document is invalid, raises ``UnprocessableContent`` with the errors of all entities.
         """
-        split, problems = self._split(), ProblemCollector(self.max_problems)
-        head = parse_or_collect_errors(self.schema, split.head, problems, split.at)
+        split_package, problems = self._split(), ProblemCollector(self.max_problems)
+        head = parse_or_collect_errors(
+            self.schema, split_package.head, problems, split_package.location
+        )
         if head is None:
             for spec in LISTS:
-                for _ in _parse_list_members(spec, split, problems):
+                for _ in _parse_list_members(spec, split_package, problems):
                     pass
             raise problems.to_exception("CFPackage")
-        rows = _LazyRows(self, split, head)
+        rows = _LazyRows(self, split_package, head)
         return prepare_package(head, rows), rows
 
     def reparse_whole(self, error: Exception) -> PreparedPackage:
@@ -127,11 +129,11 @@ class _PackageParser:
         raise BadRequest(f"the body is not JSON: {error}; send a JSON object") from None
 
     def _split(self) -> _SplitPackage:
-        first, at = FIRST_MEMBER.match(self.raw), Location()
-        wrapper = first[1].decode() if first else ""
+        first_member, location = FIRST_MEMBER.match(self.raw), Location()
+        wrapper = first_member[1].decode() if first_member else ""
         package: Any = self.raw
         if wrapper in WRAPPED:
-            package, at = getattr(WRAPPED[wrapper].decode(self.raw), wrapper), (wrapper,)
+            package, location = getattr(WRAPPED[wrapper].decode(self.raw), wrapper), (wrapper,)
         members = _decode_members(PACKAGE, package)
         definitions: dict[str, msgspec.Raw] = {}
         if has_definitions := OBJECT.match(members.get(DEFINITIONS_FIELD, b"")) is not None:
@@ -141,17 +143,17 @@ class _PackageParser:
             *parents, name = spec.path
             container = definitions if parents else members
             if ARRAY.match(container.get(name, b"")):
-                lists[spec] = self._split_list(spec, container[name], at)
+                lists[spec] = self._split_list(spec, container[name], location)
                 container[name] = EMPTY_ARRAY
         if has_definitions:
             members[DEFINITIONS_FIELD] = msgspec.Raw(msgspec.json.encode(definitions))
         head = msgspec.json.encode(members)
         if self.dense:
             check_density(head, DOCUMENT_DENSITY, "the package without its lists")
-        return _SplitPackage(at, head, lists)
+        return _SplitPackage(location, head, lists)
 
     def _split_list(
-        self, spec: EntityListSpec, array: msgspec.Raw, at: Location
+        self, spec: EntityListSpec, array: msgspec.Raw, location: Location
     ) -> list[msgspec.Raw]:
         if self.dense is None:
             return MEMBERS.decode(array)
@@ -160,7 +162,9 @@ class _PackageParser:
             raise self.dense
         members = MEMBERS.decode(array)
         for index, member in enumerate(members):
-            check_density(bytes(member), spec.density, format_location((*at, *spec.path, index)))
+            check_density(
+                bytes(member), spec.density, format_location((*location, *spec.path, index))
+            )
         return members
 
 
@@ -168,7 +172,7 @@ class _PackageParser:
 class _SplitPackage:
     """The JSON of a package, divided into ``head``, whose lists are empty, and the lists."""
 
-    at: Location
+    location: Location
     """The location of the package in the body."""
     head: bytes
     """The package as JSON with empty lists."""
@@ -200,7 +204,7 @@ class _LazyRows:
     """The rows of a package in storage order, parsed anew on each iteration."""
 
     parser: _PackageParser
-    split: _SplitPackage
+    split_package: _SplitPackage
     head: IdentifiedCFPackage
 
     def __iter__(self) -> Iterator[EntityRow]:
@@ -224,7 +228,7 @@ class _LazyRows:
         problems = ProblemCollector(self.parser.max_problems)
 
         def get_members(spec: EntityListSpec) -> Iterator[Entity]:
-            return _parse_list_members(spec, self.split, problems)
+            return _parse_list_members(spec, self.split_package, problems)
 
         return iter_package_rows(self.head, get_members, problems)
 
@@ -237,7 +241,7 @@ def _parse_list_members(
         if problems.is_limit_reached:
             return
         entity = parse_or_collect_errors(
-            spec.schema, bytes(member), problems, (*package.at, *spec.path, index)
+            spec.schema, bytes(member), problems, (*package.location, *spec.path, index)
         )
         if entity is not None:
             yield entity

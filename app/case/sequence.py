@@ -19,19 +19,22 @@ def number_siblings(stored: Sequence[int | None]) -> list[int]:
     """
     unchanged_indexes = _find_longest_increasing_subsequence(stored)
     numbers: list[int] = []
-    pending = 0
+    pending_count = 0
     """Number of siblings before this one that have no number yet."""
     for index, number in enumerate(stored):
         last = numbers[-1] if numbers else 0
-        if index in unchanged_indexes and number is not None and number - last > pending:
+        if index in unchanged_indexes and number is not None and number - last > pending_count:
             gap = number - last
-            numbers += [last + gap * (n + 1) // (pending + 1) for n in range(pending)]
+            numbers += [
+                last + gap * (position + 1) // (pending_count + 1)
+                for position in range(pending_count)
+            ]
             numbers.append(number)
-            pending = 0
+            pending_count = 0
         else:
-            pending += 1
+            pending_count += 1
     last = numbers[-1] if numbers else 0
-    return numbers + [last + STEP * (n + 1) for n in range(pending)]
+    return numbers + [last + STEP * (position + 1) for position in range(pending_count)]
 
 
 def _find_longest_increasing_subsequence(stored: Sequence[int | None]) -> set[int]:

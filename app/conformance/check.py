@@ -87,19 +87,19 @@ def check(  # noqa: PLR0913  the columns of a table of checks
     id_: str,
     source: str,
     *,
-    on: tuple[str, ...] = ALL,
-    also: tuple[str, ...] = (),
+    profiles: tuple[str, ...] = ALL,
+    extends: tuple[str, ...] = (),
     writes: bool = False,
 ) -> Callable[[CheckFunction], CheckFunction]:
     """Register the decorated function as a check; its docstring states the behaviour.
 
     ``group`` is the section of the report, and ``source`` the document that defines the behaviour.
-    ``on`` lists the API profiles whose documents define it, ``also`` those for which only this
-    project does. If ``writes`` is true, the check runs only with ``--write``.
+    ``profiles`` lists the API profiles whose documents define it, ``extends`` those for which only
+    this project does. If ``writes`` is true, the check runs only with ``--write``.
     """
 
     def register(function: CheckFunction) -> CheckFunction:
-        registry.append(Check(id_, group, source, function, on, also, writes))
+        registry.append(Check(id_, group, source, function, profiles, extends, writes))
         return function
 
     return register

@@ -94,8 +94,8 @@ def run_conformance_tests(
     finally:
         progress.stage("")
         server.close()
-    wrote = any(check.writes for check, _ in selected)
-    return ConformanceReport(base_url, profile.name, results, leftovers, extensions, wrote)
+    has_writes = any(check.writes for check, _ in selected)
+    return ConformanceReport(base_url, profile.name, results, leftovers, extensions, has_writes)
 
 
 def select_checks(

@@ -557,11 +557,15 @@ class Database:
                 if deadline.expires_at < now:
                     deadline.cancel_read()
             slow_since = now - SLOW_READ_SECONDS
-            slow = [read for read in self._heavy_read_deadlines if read.started_at < slow_since]
+            slow_deadlines = [
+                read_deadline
+                for read_deadline in self._heavy_read_deadlines
+                if read_deadline.started_at < slow_since
+            ]
             # The oldest may go on, because they are the nearest to their end.
-            slow.sort(key=lambda read: read.started_at)
-            for read in slow[self._max_slow_reads :]:
-                read.cancel_read(SLOW_READ_SECONDS)
+            slow_deadlines.sort(key=lambda read_deadline: read_deadline.started_at)
+            for read_deadline in slow_deadlines[self._max_slow_reads :]:
+                read_deadline.cancel_read(SLOW_READ_SECONDS)
 
     async def _monitor_responsiveness(self) -> None:
         """Close the connections in use if Postgres accepts new connections but never replies.

@@ -150,19 +150,22 @@ class OpenSaltWriter(FrameworkWriter):
             )
 
     def _make_cells(
-        self, kind: str, entity: JsonObject, columns: Iterable[str], extra: JsonObject
+        self, kind: str, entity: JsonObject, columns: Iterable[str], extra_cells: JsonObject
     ) -> list[Cell]:
         """Return a list of an entity's cells, one for each of the named columns.
 
-        ``kind`` is the entity's class. ``extra`` maps column names to values that replace the
+        ``kind`` is the entity's class. ``extra_cells`` maps column names to values that replace the
         entity's. The entity's other fields are counted in ``_left_out``.
         """
         names = [*columns]
-        used_fields = {name.partition(".")[0] for name in names} | DERIVED_FIELDS | extra.keys()
+        used_fields = (
+            {name.partition(".")[0] for name in names} | DERIVED_FIELDS | extra_cells.keys()
+        )
         for name in entity.keys() - used_fields:
             self._left_out[f"{kind}.{name}"] += 1
         return [
-            extra[name] if name in extra else self._make_cell(kind, name, entity) for name in names
+            extra_cells[name] if name in extra_cells else self._make_cell(kind, name, entity)
+            for name in names
         ]
 
     def _make_cell(self, kind: str, name: str, entity: JsonObject) -> Cell:
@@ -175,10 +178,10 @@ class OpenSaltWriter(FrameworkWriter):
         return value if isinstance(value, str | int | float) else None
 
     def _iter_rows(
-        self, extra: dict[str, JsonObject], columns: Iterable[str]
+        self, extra_cells: dict[str, JsonObject], columns: Iterable[str]
     ) -> Iterator[list[Cell]]:
         for name in self._order:
-            yield self._make_cells(ITEM.kind, self._items[name], columns, extra.get(name, {}))
+            yield self._make_cells(ITEM.kind, self._items[name], columns, extra_cells.get(name, {}))
 
     def _write_workbook(self) -> None:
         license_link = self._document.get("licenseURI", {})
@@ -208,34 +211,34 @@ class OpenSaltWriter(FrameworkWriter):
 
     def _write_table(self) -> None:
         self._left_out["CFDocument"] += 1
-        extra: dict[str, JsonObject] = {name: {} for name in self._items}
+        extra_cells: dict[str, JsonObject] = {name: {} for name in self._items}
         for association in self._associations:
-            self._add_association_to_row(extra, association)
-        self._note_unresolvable_parents(extra)
-        rows = self._iter_rows(extra, TABLE_COLUMNS.values())
+            self._add_association_to_row(extra_cells, association)
+        self._note_unresolvable_parents(extra_cells)
+        rows = self._iter_rows(extra_cells, TABLE_COLUMNS.values())
         csv.write_csv(self._file, [[*TABLE_COLUMNS], *rows])
 
     def _add_association_to_row(
-        self, extra: dict[str, JsonObject], association: JsonObject
+        self, extra_cells: dict[str, JsonObject], association: JsonObject
     ) -> None:
         """Add an association to its origin's row, or count it as left out if no column fits.
 
-        ``extra`` maps the identifier of each item to the additional cells of its row.
+        ``extra_cells`` maps the identifier of each item to the additional cells of its row.
         """
         kind = association["associationType"]
         origin, destination = _get_node_identifiers(association)
         if self._parents.get(origin) is association:
             parent = self._items.get(destination, {})
-            row = extra[origin]
+            row = extra_cells[origin]
             if parent:
                 row |= {"parent": destination, "parentCode": parent.get("humanCodingScheme")}
             row["sequenceNumber"] = association.get("sequenceNumber")
         elif (
-            origin in extra
+            origin in extra_cells
             and kind in ASSOCIATION_COLUMNS
             and not any(mark in SEPARATORS or mark.isspace() for mark in destination)
         ):
-            row = extra[origin]
+            row = extra_cells[origin]
             row[kind] = f"{row[kind]},{destination}" if kind in row else destination
         else:
             self._left_out[f"CFAssociation {kind}"] += 1
@@ -250,19 +253,20 @@ class OpenSaltWriter(FrameworkWriter):
         for name in association.keys() & {"notes", "extensions", "CFAssociationGroupingURI"}:
             self._left_out[f"CFAssociation.{name}"] += 1
 
-    def _note_unresolvable_parents(self, extra: dict[str, JsonObject]) -> None:
+    def _note_unresolvable_parents(self, extra_cells: dict[str, JsonObject]) -> None:
         """Add a note for the user if OpenSALT would not find the parents of items by their codes.
 
-        OpenSALT finds no parent if a code is missing or occurs twice. ``extra`` maps the identifier
-        of each item to its row's additional cells, such as ``parent`` and ``parentCode``.
+        OpenSALT finds no parent if a code is missing or occurs twice. ``extra_cells`` maps the
+        identifier of each item to its row's additional cells, such as ``parent`` and
+        ``parentCode``.
         """
         codes = {self._items[name].get("humanCodingScheme"): name for name in self._order}
         codes.pop(None, None)
         mismatch_count = 0
         for name in self._order:
             code = self._items[name].get("humanCodingScheme") or ""
-            parent = codes.get(extra[name].get("parentCode") or code.rpartition(".")[0])
-            mismatch_count += parent != extra[name].get("parent")
+            parent = codes.get(extra_cells[name].get("parentCode") or code.rpartition(".")[0])
+            mismatch_count += parent != extra_cells[name].get("parent")
         if mismatch_count:
             parents = (
                 "parent of 1 item"

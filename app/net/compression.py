@@ -28,15 +28,15 @@ def decompress(chunks: Iterable[bytes]) -> Iterator[bytes]:
     has_data = False
     try:
         for chunk in chunks:
-            pending = chunk
-            while pending:
+            pending_bytes = chunk
+            while pending_bytes:
                 if stream.eof:
-                    if has_data and not pending.strip(b"\0"):
+                    if has_data and not pending_bytes.strip(b"\0"):
                         break  # padding after the last member, as on tapes
                     stream = zlib.decompressobj(wbits=GZIP_OR_ZLIB)
                 has_data = True
-                yield stream.decompress(pending, OUTPUT_CHUNK_BYTES)
-                pending = stream.unused_data if stream.eof else stream.unconsumed_tail
+                yield stream.decompress(pending_bytes, OUTPUT_CHUNK_BYTES)
+                pending_bytes = stream.unused_data if stream.eof else stream.unconsumed_tail
     except zlib.error as error:
         raise CompressionError(f"its compressed data is damaged ({error})") from error
     if has_data and not stream.eof:

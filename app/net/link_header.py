@@ -42,8 +42,8 @@ def parse_links(value: str) -> list[Link]:
         if "anchor" not in parameters:
             relations = parameters.get("rel", "").lower().split()
             links.append(Link(target.strip(), tuple(relations)))
-        rest = REST_OF_LINK.match(value, position)
-        position = rest.end() if rest else len(value)
+        rest_match = REST_OF_LINK.match(value, position)
+        position = rest_match.end() if rest_match else len(value)
     return links
 
 

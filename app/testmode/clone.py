@@ -64,16 +64,16 @@ class DatabaseClone:
 
     @classmethod
     async def create(
-        cls, cloner: DatabaseCloner, settings: Settings, template: str, *, undoable: bool = False
+        cls, cloner: DatabaseCloner, settings: Settings, template: str, *, is_undoable: bool = False
     ) -> DatabaseClone:
         """Copy the database ``template`` and return a ``DatabaseClone`` connected to the copy.
 
         ``cloner`` copies the database and later drops the copy. No connection to ``template`` may
-        be open. If ``undoable`` is true, ``restore_baseline`` can undo later writes.
+        be open. If ``is_undoable`` is true, ``restore_baseline`` can undo later writes.
         """
         clone = cls(cloner, settings, await cloner.clone(template), template)
         await clone.open()
-        if undoable:
+        if is_undoable:
             await baseline.save_baseline(clone.database)
         return clone
 

@@ -233,7 +233,7 @@ class Namespace:
                     await clone.restore_baseline()
                     return clone
         settings = self.app_state.settings
-        return await DatabaseClone.create(self._cloner, settings, template, undoable=True)
+        return await DatabaseClone.create(self._cloner, settings, template, is_undoable=True)
 
     def _update_app_state(self) -> None:
         """Switch the application state to the database, caches and keys of the current clone."""
@@ -337,7 +337,7 @@ class NamespaceRegistry:
             update = {"public_url": f"{settings.base_url}/ns/{name}", "pool_size": pool_size}
             settings = settings.model_copy(update=update)
         stack = AsyncExitStack()
-        clone = await DatabaseClone.create(self._cloner, settings, seed, undoable=True)
+        clone = await DatabaseClone.create(self._cloner, settings, seed, is_undoable=True)
         proxy = DatabaseProxy(clone.database)
         try:
             app_state = await stack.enter_async_context(self._create_state(settings, proxy))

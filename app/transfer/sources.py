@@ -86,9 +86,9 @@ def iter_sources(
             for path in _list_files(Path(name)):
                 known_form = file_format or detect_file_format(path.name)
                 is_known = known_form or not path.suffix
-                read = partial(_read_file if is_known else _read_unknown_format, path)
+                read_bytes = partial(_read_file if is_known else _read_unknown_format, path)
                 form, changed = known_form or "case-json", _modification_time(path)
-                yield PackageSource(str(path), read, form, changed, allow_dense=True)
+                yield PackageSource(str(path), read_bytes, form, changed, allow_dense=True)
 
 
 def describe_error(error: Exception) -> str:
@@ -166,11 +166,11 @@ def _list_files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     # Hidden files, and the lock files of Excel next to open workbooks, are no frameworks.
-    visible = (file for file in path.iterdir() if not file.name.startswith((".", "~$")))
+    visible_files = (file for file in path.iterdir() if not file.name.startswith((".", "~$")))
     # Other spreadsheets are refused with what to do, because they hold frameworks, too.
     files = sorted(
         file
-        for file in visible
+        for file in visible_files
         if detect_file_format(file.name) or file.suffix.lower() in REFUSED_SUFFIXES
     )
     if not files:

@@ -93,7 +93,7 @@ def iter_tree_json(
     """
     tree = _ItemTree(items, associations)
     stack: list[Write] = [*reversed(tree.render_groups(tree.find_roots()))]
-    expanded: set[str] = set()
+    expanded_items: set[str] = set()
     parts: list[bytes] = []
     while stack:
         write = stack.pop()
@@ -101,8 +101,8 @@ def iter_tree_json(
             parts.append(write)
         else:
             (identifier,) = write
-            children = () if identifier in expanded else tree.children[identifier]
-            expanded.add(identifier)
+            children = () if identifier in expanded_items else tree.children[identifier]
+            expanded_items.add(identifier)
             parts += (tree.items[identifier].unclosed_json, b',"childGroups":')
             stack += [b"}", *reversed(tree.render_groups(children))]
         if len(parts) >= PARTS_PER_CHUNK:
@@ -151,12 +151,12 @@ class _ItemTree:
         return roots
 
     def _add_descendants(self, identifiers: Iterable[str], visited: set[str]) -> None:
-        pending = list(identifiers)
-        while pending:
-            identifier = pending.pop()
+        pending_identifiers = list(identifiers)
+        while pending_identifiers:
+            identifier = pending_identifiers.pop()
             if identifier not in visited:
                 visited.add(identifier)
-                pending += self.children.get(identifier, ())
+                pending_identifiers += self.children.get(identifier, ())
 
     def render_groups(self, identifiers: Iterable[str]) -> list[Write]:
         """Render the items ``identifiers`` as a JSON object with an array for each CFItemType.

@@ -358,10 +358,10 @@ def _count_remaining_values(value: Any, limit: int) -> int:
 @cache
 def list_model_field_names() -> frozenset[str]:
     """Return the names of all fields that any class of the CASE model defines."""
-    pending: list[type[CaseModel]] = [CaseModel]
+    pending_models: list[type[CaseModel]] = [CaseModel]
     names: set[str] = set()
-    while pending:
-        model = pending.pop()
+    while pending_models:
+        model = pending_models.pop()
         names |= model.model_fields.keys()
-        pending += model.__subclasses__()
+        pending_models += model.__subclasses__()
     return frozenset(names)

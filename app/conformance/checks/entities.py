@@ -56,7 +56,7 @@ def check_get_association(server: ServerUnderTest) -> str:
     return _check_entity(server, "CFAssociations", server.existing.sample_association)
 
 
-@check("reading", "item-associations", ITEM_ASSOCIATIONS, on=DEFINED, also=SDK)
+@check("reading", "item-associations", ITEM_ASSOCIATIONS, profiles=DEFINED, extends=SDK)
 def check_item_associations(server: ServerUnderTest) -> str:
     """Check that GET /CFItemAssociations/{item} returns the item and all of its associations."""
     association, item = server.existing.sample_association_and_origin
@@ -111,7 +111,7 @@ def _add_definition_check(id_: str, collection: str, source: str) -> None:
 
     result = "requested entity, then its children" if is_set else "entity with its required fields"
     check_definition.__doc__ = f"Check that GET /{collection}/{{id}} returns the {result}."
-    check("reading", id_, source, on=DEFINED, also=SDK)(check_definition)
+    check("reading", id_, source, profiles=DEFINED, extends=SDK)(check_definition)
 
 
 for _row in (
@@ -137,7 +137,7 @@ def check_list_matches_get(server: ServerUnderTest) -> str:
     return f"{len(listed_document)} fields"
 
 
-@check("reading", "bare", "binding, section 6.1", on=DEFINED)
+@check("reading", "bare", "binding, section 6.1", profiles=DEFINED)
 def check_entity_is_not_wrapped(server: ServerUnderTest) -> str:
     """Check that a single entity is not wrapped in an object keyed by its class name."""
     path = build_entity_path("CFDocuments", get_identifier(server.existing.sample_document))
@@ -147,7 +147,7 @@ def check_entity_is_not_wrapped(server: ServerUnderTest) -> str:
     return "without a wrapper"
 
 
-@check("reading", "wrapped", "vendor's OpenAPI", on=SDK)
+@check("reading", "wrapped", "vendor's OpenAPI", profiles=SDK)
 def check_entity_is_wrapped(server: ServerUnderTest) -> str:
     """Check that a single entity is wrapped under its class name: {"CFDocument": {…}}."""
     path = build_entity_path("CFDocuments", get_identifier(server.existing.sample_document))
@@ -173,7 +173,9 @@ def check_keywords_uri(server: ServerUnderTest) -> str:
     raise CheckSkipped("no item of the packages has a conceptKeywordsURI")
 
 
-@check("reading", "no-nulls", "implementation guide, null values", on=STANDARD, also=VENDOR)
+@check(
+    "reading", "no-nulls", "implementation guide, null values", profiles=STANDARD, extends=VENDOR
+)
 def check_no_nulls(server: ServerUnderTest) -> str:
     """Check that a field without a value is left out, never null."""
     document = server.get_entity("CFDocuments", get_identifier(server.existing.sample_document))
@@ -192,7 +194,7 @@ def check_content_type(server: ServerUnderTest) -> str:
     return str(value)
 
 
-@check("reading", "entity-fields", "vendor's OpenAPI, fields", on=SDK, also=PLATFORM)
+@check("reading", "entity-fields", "vendor's OpenAPI, fields", profiles=SDK, extends=PLATFORM)
 def check_entity_fields(server: ServerUnderTest) -> str:
     """Check that with the `fields` parameter, an entity contains exactly the requested fields."""
     identifier = get_identifier(server.existing.sample_document)
@@ -203,13 +205,13 @@ def check_entity_fields(server: ServerUnderTest) -> str:
     return "title"
 
 
-@check("reading", "both-identifiers", SILENT, on=(), also=VENDOR)
+@check("reading", "both-identifiers", SILENT, profiles=(), extends=VENDOR)
 def check_identifier_equals_sourced_id(server: ServerUnderTest) -> str:
     """Check that in every entity and link, identifier and sourcedId are equal."""
     return _expect_fields_are_equal(server, ("identifier", "sourcedId"))
 
 
-@check("reading", "lists-present", SILENT, on=(), also=SDK)
+@check("reading", "lists-present", SILENT, profiles=(), extends=SDK)
 def check_empty_lists(server: ServerUnderTest) -> str:
     """Check that an item has its keyword, subject and education level lists, even if empty."""
     item = server.get_entity("CFItems", get_identifier(server.existing.sample_item))

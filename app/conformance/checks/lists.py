@@ -29,13 +29,13 @@ def check_list_documents(server: ServerUnderTest) -> str:
     return _check_list(server, "CFDocuments")
 
 
-@check("lists", "list-items", "vendor's OpenAPI, CFItems", on=SDK, also=PLATFORM)
+@check("lists", "list-items", "vendor's OpenAPI, CFItems", profiles=SDK, extends=PLATFORM)
 def check_list_items(server: ServerUnderTest) -> str:
     """Check that GET /CFItems returns a list of items under the key CFItems."""
     return _check_list(server, "CFItems")
 
 
-@check("lists", "list-subjects", "guide, List all subjects", on=PLATFORM, also=SDK)
+@check("lists", "list-subjects", "guide, List all subjects", profiles=PLATFORM, extends=SDK)
 def check_list_subjects(server: ServerUnderTest) -> str:
     """Check that GET /CFSubjects returns a list of subjects under the key CFSubjects."""
     return _check_list(server, "CFSubjects")
@@ -49,7 +49,7 @@ def check_listed_documents_valid(server: ServerUnderTest) -> str:
     return f"{len(server.existing.documents)} documents"
 
 
-@check("lists", "list-paging", "guide, List all subjects", on=PLATFORM)
+@check("lists", "list-paging", "guide, List all subjects", profiles=PLATFORM)
 def check_paging_fields(server: ServerUnderTest) -> str:
     """Check that a list contains the integers total, limit and offset alongside its entities."""
     for collection in ("CFDocuments", "CFSubjects"):
@@ -62,7 +62,7 @@ def check_paging_fields(server: ServerUnderTest) -> str:
     return "total, limit and offset"
 
 
-@check("lists", "list-total", "binding, section 3.1", on=STANDARD, also=VENDOR)
+@check("lists", "list-total", "binding, section 3.1", profiles=STANDARD, extends=VENDOR)
 def check_total_header(server: ServerUnderTest) -> str:
     """Check that the X-Total-Count header states the total number of entities."""
     value = server.get_page("CFDocuments", limit=1).response.headers.get("X-Total-Count")
@@ -71,7 +71,7 @@ def check_total_header(server: ServerUnderTest) -> str:
     return f"X-Total-Count: {value}"
 
 
-@check("lists", "list-link", "binding, section 3.1", on=STANDARD, also=VENDOR)
+@check("lists", "list-link", "binding, section 3.1", profiles=STANDARD, extends=VENDOR)
 def check_next_link(server: ServerUnderTest) -> str:
     """Check that if there is another page, a Link header with rel="next" points to it."""
     page = server.get_page("CFDocuments", limit=1)
@@ -95,7 +95,7 @@ def check_default_limit(server: ServerUnderTest) -> str:
     return f"{count} documents" + ("" if total is None else f" of {total}")
 
 
-@check("lists", "list-largest-limit", "vendor's list conventions", on=VENDOR)
+@check("lists", "list-largest-limit", "vendor's list conventions", profiles=VENDOR)
 def check_max_limit(server: ServerUnderTest) -> str:
     """Check that the largest documented value of the `limit` parameter is accepted."""
     limit = server.profile.max_limit
@@ -214,7 +214,7 @@ def check_and_filter(server: ServerUnderTest) -> str:
     return _expect_filter_by_title(server, condition, title)
 
 
-@check("lists", "filter-in", "vendor's OpenAPI, filtering", on=SDK)
+@check("lists", "filter-in", "vendor's OpenAPI, filtering", profiles=SDK)
 def check_filter_in(server: ServerUnderTest) -> str:
     """Check that the filter sourcedId@'a,b' returns the documents with one of these sourcedIds."""
     expected = get_identifiers(server.existing.documents)[:2]
@@ -229,7 +229,7 @@ def check_filter_in(server: ServerUnderTest) -> str:
     return f"{len(returned_identifiers)} documents"
 
 
-@check("lists", "filter-shown", SILENT, on=(), also=ALL)
+@check("lists", "filter-shown", SILENT, profiles=(), extends=ALL)
 def check_filter_by_string_fields(server: ServerUnderTest) -> str:
     """Check that a filter by any string field of an entity or its links returns that entity."""
     pair = (server.existing.sample_document, server.existing.documents[-1])

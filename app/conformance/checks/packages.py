@@ -45,7 +45,7 @@ def check_package_valid(server: ServerUnderTest) -> str:
     return f"{len(package['CFItems'])} items, {len(associations)} associations"
 
 
-@check("packages", "package-arrays", ARRAYS, on=(*PLATFORM, *STANDARD), also=SDK)
+@check("packages", "package-arrays", ARRAYS, profiles=(*PLATFORM, *STANDARD), extends=SDK)
 def check_package_contents(server: ServerUnderTest) -> str:
     """Check that a package contains its items and associations in CFItems and CFAssociations."""
     package = server.existing.sample_package
@@ -55,7 +55,7 @@ def check_package_contents(server: ServerUnderTest) -> str:
     return ", ".join(names)
 
 
-@check("packages", "package-definitions", GUIDE, on=PLATFORM, also=SDK)
+@check("packages", "package-definitions", GUIDE, profiles=PLATFORM, extends=SDK)
 def check_package_definitions(server: ServerUnderTest) -> str:
     """Check that a package has the fields CFDefinitions and CFRubrics, even if they are empty."""
     names = ("CFDefinitions", "CFRubrics")
@@ -64,7 +64,7 @@ def check_package_definitions(server: ServerUnderTest) -> str:
     return ", ".join(names)
 
 
-@check("packages", "package-links", "binding, CFPckg classes", on=STANDARD)
+@check("packages", "package-links", "binding, CFPckg classes", profiles=STANDARD)
 def check_no_container_links(server: ServerUnderTest) -> str:
     """Check that entities in a package have no link to the containing document or package."""
     package = server.existing.sample_package
@@ -76,7 +76,7 @@ def check_no_container_links(server: ServerUnderTest) -> str:
     return f"none in {len(entities)} entities"
 
 
-@check("packages", "package-named", "vendor's OpenAPI; production answers", on=SDK)
+@check("packages", "package-named", "vendor's OpenAPI; production answers", profiles=SDK)
 def check_package_sourced_id(server: ServerUnderTest) -> str:
     """Check that a package has the same sourcedId as its document."""
     sourced_id = server.existing.sample_package.get("sourcedId")
@@ -86,7 +86,7 @@ def check_package_sourced_id(server: ServerUnderTest) -> str:
     return expected
 
 
-@check("packages", "package-by-document", BY_DOCUMENT, on=(*SDK, *STANDARD), also=PLATFORM)
+@check("packages", "package-by-document", BY_DOCUMENT, profiles=(*SDK, *STANDARD), extends=PLATFORM)
 def check_package_by_document(server: ServerUnderTest) -> str:
     """Check that GET /CFPackages/{id} accepts the identifier of the document."""
     identifier = get_identifier(server.existing.sample_document)
@@ -94,7 +94,7 @@ def check_package_by_document(server: ServerUnderTest) -> str:
     return identifier
 
 
-@check("packages", "package-by-package", GUIDE, on=PLATFORM, also=(*SDK, *STANDARD))
+@check("packages", "package-by-package", GUIDE, profiles=PLATFORM, extends=(*SDK, *STANDARD))
 def check_package_by_package_identifier(server: ServerUnderTest) -> str:
     """Check that GET /CFPackages/{id} accepts the identifier in the document's CFPackageURI."""
     document = server.get_entity("CFDocuments", get_identifier(server.existing.sample_document))
@@ -115,7 +115,7 @@ def check_item_links_to_document(server: ServerUnderTest) -> str:
     return get_identifier(packaged_item)
 
 
-@check("packages", "groups", "vendor's OpenAPI, groups", on=SDK, also=PLATFORM)
+@check("packages", "groups", "vendor's OpenAPI, groups", profiles=SDK, extends=PLATFORM)
 def check_groups(server: ServerUnderTest) -> str:
     """Check that GET /CFPackages/{id}/groups returns the items as a tree, grouped by CFItemType."""
     identifier = get_identifier(server.existing.sample_document)
@@ -152,7 +152,7 @@ def _count_items(groups: Any, field: str, depth: int) -> int:
     return count
 
 
-@check("packages", "not-modified", SILENT, on=(), also=ALL)
+@check("packages", "not-modified", SILENT, profiles=(), extends=ALL)
 def check_not_modified(server: ServerUnderTest) -> str:
     """Check that a package has an ETag; a request with it in If-None-Match returns 304."""
     path = server.existing.get_package_path(server.existing.sample_document)

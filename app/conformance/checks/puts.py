@@ -15,7 +15,7 @@ from ..test_data import build_link_uri, build_put_body, expect_accepted
 
 CREATE = "guide, Create a document (and its package)"
 
-documented = partial(check, "writing", on=PLATFORM, also=SDK, writes=True)
+documented = partial(check, "writing", profiles=PLATFORM, extends=SDK, writes=True)
 """Register a check of what the vendor's guide documents."""
 
 
@@ -158,7 +158,7 @@ def check_put_association(server: ServerUnderTest) -> str:
     return "201, and listed by both items"
 
 
-@check("writing", "put-unchanged", SILENT, on=(), also=VENDOR, writes=True)
+@check("writing", "put-unchanged", SILENT, profiles=(), extends=VENDOR, writes=True)
 def check_get_put_round_trip(server: ServerUnderTest) -> str:
     """Check that PUT of an entity or package exactly as GET returned it changes nothing."""
     test_data = server.test_data
@@ -249,10 +249,10 @@ def _expect_created_and_stored(
     return "201, without a body, and stored"
 
 
-def _is_same(sent: object, stored: object) -> bool:
-    if isinstance(sent, dict):
-        return get_identifier(sent) == get_identifier(stored)
-    return sent == stored
+def _is_same(sent_value: object, stored_value: object) -> bool:
+    if isinstance(sent_value, dict):
+        return get_identifier(sent_value) == get_identifier(stored_value)
+    return sent_value == stored_value
 
 
 def _expect_rejected(response: httpx.Response) -> str:

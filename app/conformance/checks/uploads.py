@@ -13,10 +13,10 @@ from ..responses import Body, CheckSkipped, describe_response, expect, expect_st
 
 POST = "vendor's OpenAPI, CFPackages"
 
-documented = partial(check, "writing", on=SDK, also=PLATFORM, writes=True)
+documented = partial(check, "writing", profiles=SDK, extends=PLATFORM, writes=True)
 """Register a check of what the vendor's OpenAPI document or SDK defines."""
 
-extension = partial(check, "writing", source=SILENT, on=(), also=VENDOR, writes=True)
+extension = partial(check, "writing", source=SILENT, profiles=(), extends=VENDOR, writes=True)
 """Register a check of what only this project defines."""
 
 
@@ -159,20 +159,23 @@ def _without_second_item(body: Body) -> Body:
     return {**body, "CFItems": body["CFItems"][:1], "CFAssociations": []}
 
 
-def _expect_upload_result(sent: Body, body: Body) -> str:
+def _expect_upload_result(uploaded_body: Body, body: Body) -> str:
     """Raise ``CheckFailed`` unless a response states the identifier and counts of a package.
 
-    ``sent`` is the uploaded package, and ``body`` the JSON of the response. Returns its counts as a
-    string for the report: "2 items, 1 association".
+    ``uploaded_body`` is the uploaded package, and ``body`` the JSON of the response. Returns its
+    counts as a string for the report: "2 items, 1 association".
     """
     expect(body.get("success") is True, f"success is {body.get('success')!r}")
     expect(isinstance(body.get("message"), str), f"message is {body.get('message')!r}")
     result: Any = body.get("result")
     expect(isinstance(result, dict), f"result is {result!r}")
-    identifier = sent["CFDocument"]["identifier"]
+    identifier = uploaded_body["CFDocument"]["identifier"]
     expect(result.get("documentId") == identifier, f"documentId is {result.get('documentId')!r}")
     stats = result.get("stats") or {}
     counts = {name: stats.get(name) for name in ("items", "associations")}
-    expected = {"items": len(sent["CFItems"]), "associations": len(sent["CFAssociations"])}
+    expected = {
+        "items": len(uploaded_body["CFItems"]),
+        "associations": len(uploaded_body["CFAssociations"]),
+    }
     expect(counts == expected, f"sent {expected}, counted {counts}")
     return ", ".join(format_count(count, kind[:-1]) for kind, count in expected.items())

@@ -41,10 +41,10 @@ def normalize_date(text: str) -> str | None:
         raise ValueError(f"{text!r} has a year of two digits: write it as 2026-08-01")
     readings = sorted(set(_iter_possible_dates(text)))
     if len(readings) > 1:
-        first, second = (
+        first_reading, second_reading = (
             f"{reading} ({reading:%B} {reading.day}, {reading.year})" for reading in readings
         )
-        raise ValueError(f"{text!r} has two readings: write {first} or {second}")
+        raise ValueError(f"{text!r} has two readings: write {first_reading} or {second_reading}")
     if readings:
         return readings[0].isoformat()
     if text and (not ISO_START.match(text) or YEAR_FIRST.fullmatch(text)):
@@ -82,10 +82,10 @@ def _iter_year_month_day(text: str) -> Iterator[tuple[int, int, int]]:
     if match := YEAR_FIRST.fullmatch(text):
         yield int(match[1]), int(match[3]), int(match[4])
     elif match := YEAR_LAST.fullmatch(text):
-        first, second, year = int(match[1]), int(match[3]), int(match[4])
-        yield year, second, first
+        first_number, second_number, year = int(match[1]), int(match[3]), int(match[4])
+        yield year, second_number, first_number
         if match[2] != ".":
-            yield year, first, second
+            yield year, first_number, second_number
     elif match := DAY_AND_MONTH_NAME.fullmatch(text):
         yield int(match[3]), _parse_month(match[2]), int(match[1])
     elif match := MONTH_NAME_AND_DAY.fullmatch(text):

@@ -269,20 +269,21 @@ class HierarchyBuilder:
 
         Returns None if the item has no parent, or if an association row already links the two.
         """
-        exported = self._parse_parent_association(row)
-        parent = self._determine_parent(row, exported)
+        exported_association = self._parse_parent_association(row)
+        parent = self._determine_parent(row, exported_association)
         if parent is None:
             return None
         item = row.entity
         triple = (item["identifier"], IS_CHILD_OF, parent["identifier"])
         existing = self.triples.get(triple)
-        if existing is not None and not exported:
+        if existing is not None and not exported_association:
             if _has_sequence_number(row):
                 existing.setdefault(
-                    "sequenceNumber", self._determine_sequence_number(row, parent, exported)
+                    "sequenceNumber",
+                    self._determine_sequence_number(row, parent, exported_association),
                 )
             return None
-        fields = exported or {}
+        fields = exported_association or {}
         association: JsonObject = {
             "identifier": str(uuid5(self.namespace, "\n".join(triple))),
             "lastChangeDateTime": item.get("lastChangeDateTime"),
@@ -291,11 +292,13 @@ class HierarchyBuilder:
             "originNodeURI": _choose_node_link(fields, "originNodeURI", item),
             "destinationNodeURI": _choose_node_link(fields, "destinationNodeURI", parent),
         }
-        if (sequence := self._determine_sequence_number(row, parent, exported)) is not None:
+        if (
+            sequence := self._determine_sequence_number(row, parent, exported_association)
+        ) is not None:
             association["sequenceNumber"] = sequence
         if "lastChangeDateTime" not in fields:
             self.derived.times.add((ASSOCIATION.kind, association["identifier"]))
-        if exported is None and not _has_sequence_number(row):
+        if exported_association is None and not _has_sequence_number(row):
             self._unnumbered[parent["identifier"]].append(association)
         position = association.pop("position", None)
         metadata = {} if position is None else {"position": position}
@@ -310,39 +313,44 @@ class HierarchyBuilder:
         if text is None or text.strip().casefold() == NO_PARENT:
             return None
         try:
-            exported = orjson.loads(text)
+            exported_association = orjson.loads(text)
         except orjson.JSONDecodeError:
-            exported = None
-        if not isinstance(exported, dict):
+            exported_association = None
+        if not isinstance(exported_association, dict):
             self._add_problem(row, "parentAssociation", f"must be a JSON object or {NO_PARENT!r}")
             return None
-        if not isinstance(exported.get("identifier", ""), str):
+        if not isinstance(exported_association.get("identifier", ""), str):
             self._add_problem(row, "parentAssociation", "its identifier must be a string")
             return None
-        return exported
+        return exported_association
 
-    def _determine_parent(self, row: Row, exported: JsonObject | None) -> JsonObject | None:
+    def _determine_parent(
+        self, row: Row, exported_association: JsonObject | None
+    ) -> JsonObject | None:
         """Return the parent of a row's item: an item, the document, or None if it has no parent.
 
         The row's parent, smartLevel or depth determines the parent; by default it is the document.
-        ``exported`` is the association in the row's ``parentAssociation`` cell, or None. If it
-        leads to the row's parent, its link is returned, because the parent may be outside the file.
+        ``exported_association`` is the association in the row's ``parentAssociation`` cell, or
+        None. If it leads to the row's parent, its link is returned, because the parent may be
+        outside the file.
         """
         if "parent" in row.metadata:
-            return self._find_named_parent(row, format_cell(row.metadata["parent"]), exported)
+            return self._find_named_parent(
+                row, format_cell(row.metadata["parent"]), exported_association
+            )
         if "smartLevel" in row.metadata:
             return self._find_parent_by_level(row)
         if self._has_depths:
             return self._find_parent_by_depth(row)
-        is_unset = "parentAssociation" not in row.metadata or exported
+        is_unset = "parentAssociation" not in row.metadata or exported_association
         if not is_unset or row.entity["identifier"] in self.parented:
             return None
         return self.document
 
     def _find_named_parent(
-        self, row: Row, name: str, exported: JsonObject | None
+        self, row: Row, name: str, exported_association: JsonObject | None
     ) -> JsonObject | None:
-        exported_link = (exported or {}).get("destinationNodeURI")
+        exported_link = (exported_association or {}).get("destinationNodeURI")
         if isinstance(exported_link, dict) and exported_link.get("identifier") == name:
             return exported_link
         if not (parent := self.nodes.get(name) or self.nodes.get(name.strip())):
@@ -411,20 +419,20 @@ class HierarchyBuilder:
         return self._path[depth - 2] if depth > 1 else self.document
 
     def _determine_sequence_number(
-        self, row: Row, parent: JsonObject, exported: JsonObject | None
+        self, row: Row, parent: JsonObject, exported_association: JsonObject | None
     ) -> Any:
         """Return a row's sequence number: its own, or by default that of the last sibling plus 1.
 
-        Its own number is in ``sequenceNumber`` or at the end of ``smartLevel``. ``exported`` is the
-        association in the row's ``parentAssociation`` cell, or None. If it is set, there is no
-        default, and the result may be None.
+        Its own number is in ``sequenceNumber`` or at the end of ``smartLevel``.
+        ``exported_association`` is the association in the row's ``parentAssociation`` cell, or
+        None. If it is set, there is no default, and the result may be None.
         """
         digits = row.metadata.get("smartLevel", "").strip().rpartition(".")[2]
         number = row.metadata.get("sequenceNumber")
         if number is None and digits.isdecimal():
             # More digits are out of range as well, and int() refuses more than 4,300 of them.
             number = int(digits[:MAX_NUMBER_DIGITS])
-        if number is None and not exported:
+        if number is None and not exported_association:
             number = self._last[parent["identifier"]] + 1
         if _has_sequence_number(row):
             self._numbered.add(parent["identifier"])
@@ -453,14 +461,14 @@ def _has_sequence_number(row: Row) -> bool:
     return "sequenceNumber" in row.metadata or "smartLevel" in row.metadata
 
 
-def _choose_node_link(exported: JsonObject, field: str, node: JsonObject) -> Any:
+def _choose_node_link(exported_association: JsonObject, field: str, node: JsonObject) -> Any:
     """Return the link to a node: the exported one if it has the node's identifier, or a new one.
 
-    ``exported`` is an association from an export, ``field`` is the name of its link, such as
-    ``originNodeURI``, and ``node`` is an item or the document.
+    ``exported_association`` is an association from an export, ``field`` is the name of its link,
+    such as ``originNodeURI``, and ``node`` is an item or the document.
     """
-    is_unchanged = get_nested(exported, (field, "identifier")) == node["identifier"]
-    return exported[field] if is_unchanged else make_link(node)
+    is_unchanged = get_nested(exported_association, (field, "identifier")) == node["identifier"]
+    return exported_association[field] if is_unchanged else make_link(node)
 
 
 def _get_position(row: Row) -> float:

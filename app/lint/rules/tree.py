@@ -42,9 +42,9 @@ def find_cycles(index: PackageIndex) -> Iterator[Finding]:
             continue
         path: list[str] = []
         depth: dict[str, int] = {}
-        pending: list[tuple[str, Edge | None, int]] = [(start, None, 0)]
-        while pending:
-            node, edge, level = pending.pop()
+        pending_nodes: list[tuple[str, Edge | None, int]] = [(start, None, 0)]
+        while pending_nodes:
+            node, edge, level = pending_nodes.pop()
             for child in path[level:]:
                 del depth[child]
                 visited.add(child)
@@ -57,7 +57,7 @@ def find_cycles(index: PackageIndex) -> Iterator[Finding]:
                 depth[node] = level
                 path.append(node)
                 edges = reversed(index.edges_by_child.get(node, []))
-                pending += [
+                pending_nodes += [
                     (parent_edge.destination, parent_edge, level + 1) for parent_edge in edges
                 ]
         visited.update(path)
