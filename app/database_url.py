@@ -190,14 +190,14 @@ class DatabaseUrl:
     @property
     def server_settings(self) -> dict[str, str]:
         """The Postgres settings, such as ``search_path``, to send when a connection starts."""
-        given = self.parameters
-        fallback = given.get("fallback_application_name", "case-server")
+        parameters = self.parameters
+        fallback = parameters.get("fallback_application_name", "case-server")
         own_names = KNOWN_PARAMETERS - {"options"}
-        settings = {name: value for name, value in given.items() if name not in own_names}
-        if "schema" in given:
-            escaped = given["schema"].replace('"', '""')
+        settings = {name: value for name, value in parameters.items() if name not in own_names}
+        if "schema" in parameters:
+            escaped = parameters["schema"].replace('"', '""')
             settings["search_path"] = f'"{escaped}"'
-        return {**settings, "application_name": given.get("application_name", fallback)}
+        return {**settings, "application_name": parameters.get("application_name", fallback)}
 
     @property
     def socket_options(self) -> list[tuple[int, int, int]]:

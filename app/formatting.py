@@ -16,9 +16,9 @@ def format_timestamp(timestamp: datetime) -> str:
 
 def format_duration(duration: timedelta) -> str:
     """Format a timedelta in whole seconds, minutes, hours or days: 90s, 15m, 24h or 7d."""
-    for unit, size, least in (("d", 86400, 2), ("h", 3600, 1), ("m", 60, 1)):
+    for unit, size, minimum in (("d", 86400, 2), ("h", 3600, 1), ("m", 60, 1)):
         number, remainder = divmod(int(duration.total_seconds()), size)
-        if number >= least and not remainder:
+        if number >= minimum and not remainder:
             return f"{number}{unit}"
     return f"{duration.total_seconds():.0f}s"
 

@@ -44,7 +44,7 @@ def measure_item(context: BenchmarkContext) -> Iterator[ResultRow]:
         context.run_server(context.ensure_large_database()) as large_server,
         context.run_bare_application(context.ensure_framework_database()) as bare_server,
     ):
-        baseline, measured, of_many = context.measure_rates(
+        baseline, measured, large_rates = context.measure_rates(
             wrk.WrkRequests(bare_server, [f"/items/{identifier}" for identifier in identifiers]),
             build_wrk_requests(
                 small_server, [f"/CFItems/{identifier}" for identifier in identifiers]
@@ -61,7 +61,7 @@ def measure_item(context: BenchmarkContext) -> Iterator[ResultRow]:
     yield compare_rates(
         f"GET one item of {sizes.many_item_count:,}, compared with 1 framework",
         measured,
-        of_many,
+        large_rates,
         0.9,
     )
 
@@ -110,15 +110,15 @@ def measure_aging(context: BenchmarkContext) -> Iterator[ResultRow]:
             paths = list_item_paths(SEED, count, f"/{collection}")
             servers = (new, context.first_server, restarted)
             loads = [build_wrk_requests(server, paths) for server in servers]
-            baseline, in_use, after_restart = context.measure_rates(*loads, times=3)
+            baseline, used_rates, restarted_rates = context.measure_rates(*loads, times=3)
             minutes = (time.monotonic() - context.upload_finished_at) / 60
             title = "GET one item" if collection == "CFItems" else f"GET {collection}"
             row = compare_equal_rates(
-                f"{title}, store in use", baseline, in_use, MAX_AGING_DIFFERENCE
+                f"{title}, store in use", baseline, used_rates, MAX_AGING_DIFFERENCE
             )
             yield replace(row, note=f"{minutes:.0f} minutes after the upload")
             yield compare_equal_rates(
-                f"{title}, after a restart", baseline, after_restart, MAX_AGING_DIFFERENCE
+                f"{title}, after a restart", baseline, restarted_rates, MAX_AGING_DIFFERENCE
             )
 
 

@@ -82,26 +82,29 @@ def measure_uploads(context: BenchmarkContext) -> Iterator[ResultRow]:
 def _measure_uploads(
     context: BenchmarkContext, server: BenchmarkedServer, client: TimedClient, url: str
 ) -> Iterator[ResultRow]:
-    copies, new, unchanged, changed, added = [], [], [], [], []
+    copy_durations, new_durations, unchanged_durations = [], [], []
+    changed_durations, added_bytes = [], []
     for number in range(context.rounds):
         report_progress(f"uploading {context.sizes.item_count:,} items, round {number + 1}")
         seed = f"upload{number}"
         raw = data.generate_package_json(context.sizes.item_count, seed)
         edited = _generate_changed_package(context.sizes.item_count, seed)
         path = build_package_path(seed)
-        copies.append(measure_copy_insert(url, build_copy_rows(raw)))
+        copy_durations.append(measure_copy_insert(url, build_copy_rows(raw)))
         memory.reset_peak_memory(server.pid)
-        before = memory.get_resident_memory_bytes(server.pid)
-        new.append(upload_package(client, raw))
-        unchanged.append(client.put(path, raw).seconds)
-        changed.append(client.put(path, edited).seconds)
-        added.append(memory.get_peak_memory_bytes(server.pid) - before)
+        bytes_before = memory.get_resident_memory_bytes(server.pid)
+        new_durations.append(upload_package(client, raw))
+        unchanged_durations.append(client.put(path, raw).seconds)
+        changed_durations.append(client.put(path, edited).seconds)
+        added_bytes.append(memory.get_peak_memory_bytes(server.pid) - bytes_before)
     title = f"upload of {context.sizes.item_count:,} + {context.sizes.item_count:,}"
-    yield compare_durations(f"{title}, new", copies, new, 2)
-    yield compare_durations(f"{title}, unchanged", copies, unchanged, 1)
-    yield compare_durations(f"{title}, {CHANGED_ITEMS} changed", copies, changed, 1)
+    yield compare_durations(f"{title}, new", copy_durations, new_durations, 2)
+    yield compare_durations(f"{title}, unchanged", copy_durations, unchanged_durations, 1)
+    yield compare_durations(
+        f"{title}, {CHANGED_ITEMS} changed", copy_durations, changed_durations, 1
+    )
     yield compare_with_maximum(
-        f"{title}: RSS added", max(added), MAX_ADDED_MEMORY_BYTES, format_megabytes
+        f"{title}: RSS added", max(added_bytes), MAX_ADDED_MEMORY_BYTES, format_megabytes
     )
 
 
@@ -190,7 +193,7 @@ def _measure_real_framework(
     if not REAL_FRAMEWORK.exists():
         yield create_unmeasured_row(title, f"{REAL_FRAMEWORK.name} is not in ../shared/frameworks")
         return
-    copies, new, unchanged = [], [], []
+    copy_durations, new_durations, unchanged_durations = [], [], []
     for number in range(context.rounds):
         raw = data.make_identifiers_unique(REAL_FRAMEWORK.read_text(), f"{number}")
         try:
@@ -198,9 +201,9 @@ def _measure_real_framework(
         except CaseServerError as error:
             yield create_unmeasured_row(title, str(error)[:200])
             return
-        copies.append(measure_copy_insert(url, rows))
-        new.append(upload_package(client, raw))
+        copy_durations.append(measure_copy_insert(url, rows))
+        new_durations.append(upload_package(client, raw))
         path = f"{PREFIX}/CFPackages/{rows['CFItem'][0][2]}"
-        unchanged.append(client.put(path, raw).seconds)
-    yield compare_durations(f"{title}, new", copies, new, 2)
-    yield compare_durations(f"{title}, unchanged", copies, unchanged, 1)
+        unchanged_durations.append(client.put(path, raw).seconds)
+    yield compare_durations(f"{title}, new", copy_durations, new_durations, 2)
+    yield compare_durations(f"{title}, unchanged", copy_durations, unchanged_durations, 1)

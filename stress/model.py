@@ -20,7 +20,7 @@ class Document:
     package: str
     subjects: Links = ()
     license: str | None = None
-    defined: set[tuple[str, str]] = field(default_factory=set)
+    definition_keys: set[tuple[str, str]] = field(default_factory=set)
     """The (kind, identifier) of each definition in the last package that was uploaded for it."""
 
 
@@ -35,7 +35,7 @@ class Item:
     """The concepts that the last write linked; responses contain only the last of them."""
     type: str | None = None
     is_live: bool = True
-    linked: set[str] = field(default_factory=set)
+    linked_concepts: set[str] = field(default_factory=set)
 
 
 @dataclass
@@ -104,7 +104,7 @@ class ReferenceModel:
         self.create_missing_definitions("CFSubject", document.subjects, title)
         self.create_missing_definitions("CFLicense", [document.license], title)
         previous = self.documents.get(identifier)
-        document.defined = previous.defined if previous else set()
+        document.definition_keys = previous.definition_keys if previous else set()
         self.documents[identifier] = document
         return 201
 
@@ -131,8 +131,8 @@ class ReferenceModel:
         self.create_missing_definitions("CFItemType", [item.type], title)
         previous = self.items.get(identifier)
         # An upload replaces the links; a put only adds to them.
-        previous_keywords = previous.linked if previous and not is_upload else set()
-        item.linked = {*previous_keywords, *item.keywords}
+        previous_keywords = previous.linked_concepts if previous and not is_upload else set()
+        item.linked_concepts = {*previous_keywords, *item.keywords}
         self.items[identifier] = item
 
     def put_item_type(self, identifier: str, title: str) -> int:
@@ -192,7 +192,9 @@ class ReferenceModel:
         if (exists and not replace) or self._contains_foreign_entities(package):
             return 409
         self.definitions |= package.definitions
-        document = Document(package.title, package.package, defined=set(package.definitions))
+        document = Document(
+            package.title, package.package, definition_keys=set(package.definitions)
+        )
         self.documents[package.document] = document
         for item in self._items_of(package.document):
             item.is_live = False
@@ -269,9 +271,9 @@ class ReferenceModel:
                 *body.subjects,
                 *(subject for item in items for subject in item.subjects),
             ],
-            "CFConcept": [concept for item in items for concept in item.linked],
+            "CFConcept": [concept for item in items for concept in item.linked_concepts],
             "CFLicense": [body.license],
             "CFAssociationGrouping": [*groupings],
         }
         pairs = {(kind, name) for kind, names in linked.items() for name in names if name}
-        return pairs | body.defined
+        return pairs | body.definition_keys

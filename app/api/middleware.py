@@ -98,8 +98,8 @@ class RequestMiddleware:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = message["headers"]
-                missing = self._get_missing_headers(headers)
-                message["headers"] = [*headers, *missing, (REQUEST_ID_HEADER, request_id)]
+                missing_headers = self._get_missing_headers(headers)
+                message["headers"] = [*headers, *missing_headers, (REQUEST_ID_HEADER, request_id)]
             await send(message)
 
         try:

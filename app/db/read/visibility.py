@@ -113,9 +113,9 @@ def _build_body_with_list(
     ``parts`` is the SQL for the JSON array. If it is NULL, the body is not changed.
     """
     without_brace = func.left(body.cast(Text), literal_column("-1"))
-    opened = without_brace.op("||")(literal_column(f"',\"{name}\":'"))
-    extended = opened.op("||")(parts.cast(Text)).op("||")(literal_column("'}'"))
-    return func.coalesce(extended, body.cast(Text)).cast(JSON)
+    body_start = without_brace.op("||")(literal_column(f"',\"{name}\":'"))
+    body_with_list = body_start.op("||")(parts.cast(Text)).op("||")(literal_column("'}'"))
+    return func.coalesce(body_with_list, body.cast(Text)).cast(JSON)
 
 
 @cache

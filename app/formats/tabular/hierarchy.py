@@ -275,10 +275,10 @@ class HierarchyBuilder:
             return None
         item = row.entity
         triple = (item["identifier"], IS_CHILD_OF, parent["identifier"])
-        existing = self.triples.get(triple)
-        if existing is not None and not exported_association:
+        existing_association = self.triples.get(triple)
+        if existing_association is not None and not exported_association:
             if _has_sequence_number(row):
-                existing.setdefault(
+                existing_association.setdefault(
                     "sequenceNumber",
                     self._determine_sequence_number(row, parent, exported_association),
                 )

@@ -143,8 +143,8 @@ def _compile_list_statement(shape: ListQueryShape) -> CompiledStatement:
     # filter a subquery is faster: one index gives the page without reading the bodies before the
     # offset, another one the count.
     matching = rows.cte("matches") if is_filtered else rows.subquery("matches")
-    none: ColumnElement[int] = literal_column("0").label("not_compacted")
-    totals = select(func.count().label("total"), none).select_from(matching)
+    zero_count: ColumnElement[int] = literal_column("0").label("not_compacted")
+    totals = select(func.count().label("total"), zero_count).select_from(matching)
     if is_filtered:
         count_cte = totals.cte("counted")
         page = (
