@@ -133,9 +133,11 @@ def list_routes(routes: Iterable[Any]) -> Iterator[tuple[str, str]]:
 
 def scope_of(method: str, path: str) -> str:
     """Return the scope that ``ROUTES`` requires for a path of any profile."""
-    profile = next(one for one in PROFILES if path.startswith(f"{one.prefix}/"))
-    rest = path.removeprefix(profile.prefix)
-    return next(scope for verb, known, scope in ROUTES if (verb, known) == (method, rest))
+    profile = next(profile for profile in PROFILES if path.startswith(f"{profile.prefix}/"))
+    route_path = path.removeprefix(profile.prefix)
+    return next(
+        scope for verb, template, scope in ROUTES if (verb, template) == (method, route_path)
+    )
 
 
 async def test_every_route_is_in_a_table(app: FastAPI) -> None:
@@ -144,10 +146,12 @@ async def test_every_route_is_in_a_table(app: FastAPI) -> None:
     assert routes >= OPEN | PAGES
     closed = routes - OPEN - PAGES
     for profile in PROFILES:
-        ours = {(verb, path) for verb, path in closed if path.startswith(f"{profile.prefix}/")}
+        profile_routes = {
+            (verb, path) for verb, path in closed if path.startswith(f"{profile.prefix}/")
+        }
         documented = {(verb, profile.prefix + path) for verb, path, _ in ROUTES}
-        assert ours == documented if profile.writes else ours <= documented
-        closed -= ours
+        assert profile_routes == documented if profile.writes else profile_routes <= documented
+        closed -= profile_routes
     assert not closed
 
 
@@ -174,15 +178,15 @@ async def test_route_needs_its_scope(app: FastAPI, anonymous: AsyncClient, token
                 headers = {"Authorization": f"bearer  {token}"} if token else {}
                 return await anonymous.request(verb, path, headers=headers)
 
-            for sent, status, challenge, reason in (
+            for credentials, status, challenge, reason in (
                 (None, 401, "", "Authorization: Bearer"),
                 ("x.y.z", 401, ' error="invalid_token", error_description="The', "not accepted"),
                 (without[needed], 403, f' error="insufficient_scope", scope="{full}"', full),
             ):
-                refused = await send(sent)
-                assert refused.status_code == status, (verb, path)
-                assert refused.headers["WWW-Authenticate"].startswith(f"Bearer{challenge}")
-                assert verb == "HEAD" or reason in refused.json()["imsx_description"]
+                response = await send(credentials)
+                assert response.status_code == status, (verb, path)
+                assert response.headers["WWW-Authenticate"].startswith(f"Bearer{challenge}")
+                assert verb == "HEAD" or reason in response.json()["imsx_description"]
             assert (await send(tokens[needed])).status_code in {200, 400, 404}, (verb, path)
 
 
@@ -190,7 +194,7 @@ async def test_public_read_is_for_standard_profiles_only(settings: Settings, cle
     changes = {"public_read": "standard", "public_read_per_minute": 1000}
     async with run_app(settings.model_copy(update=changes)) as (app, http):
         for method, path in set(list_routes(app.routes)) - OPEN - PAGES:
-            profile = next(one for one in PROFILES if path.startswith(f"{one.prefix}/"))
+            profile = next(profile for profile in PROFILES if path.startswith(f"{profile.prefix}/"))
             expected = {401} if profile.writes else {200, 404}
             response = await http.request(method, path)
             assert response.status_code in expected, (method, path)

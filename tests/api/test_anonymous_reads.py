@@ -91,7 +91,9 @@ def test_alias_returns_the_same_as_the_case_1_0_profile(reader: Client) -> None:
         "/nothing",
         "/discovery/imscasev1p0_openapi3_v1p0.json",
     ):
-        alias, profile = (reader.get(f"{at}{path}") for at in (ALIAS, "/1edtech/ims/case/v1p0"))
+        alias, profile = (
+            reader.get(f"{prefix}{path}") for prefix in (ALIAS, "/1edtech/ims/case/v1p0")
+        )
         assert (alias.status_code, alias.json()) == (profile.status_code, profile.json()), path
     assert reader.get("/ims/case/v1p0x/CFDocuments").status_code == 404
 

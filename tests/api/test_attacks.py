@@ -80,8 +80,10 @@ async def test_token_with_algorithm_none_is_rejected(
     anonymous: AsyncClient, token: Token, algorithm: object
 ) -> None:
     header, claims = await parts(token)
-    for by in (unsigned, attacker):
-        assert await rejection_message(anonymous, forged({**header, "alg": algorithm}, claims, by))
+    for sign in (unsigned, attacker):
+        assert await rejection_message(
+            anonymous, forged({**header, "alg": algorithm}, claims, sign)
+        )
     valid = await token()
     assert await rejection_message(anonymous, valid.rpartition(".")[0] + ".")
 
@@ -97,7 +99,7 @@ async def test_hmac_with_public_key_fails(anonymous: AsyncClient, token: Token, 
     pem, der = serialization.Encoding.PEM, serialization.Encoding.DER
     spki, pkcs1 = serialization.PublicFormat.SubjectPublicKeyInfo, serialization.PublicFormat.PKCS1
     secrets = [
-        *(key.public_bytes(how, form) for how in (pem, der) for form in (spki, pkcs1)),
+        *(key.public_bytes(encoding, form) for encoding in (pem, der) for form in (spki, pkcs1)),
         key.public_bytes(pem, spki).strip(),
         json.dumps(jwk).encode(),
         jwk["n"].encode(),
@@ -153,13 +155,13 @@ async def test_keys_and_key_urls_in_the_header_are_ignored(
 async def test_unknown_key_id_is_refused(anonymous: AsyncClient, token: Token, kid: object) -> None:
     header, claims = await parts(token)
     empty = hmac.digest(b"", b"x", "sha256")
-    for by in (attacker, unsigned, lambda _: empty):
-        assert await rejection_message(anonymous, forged({**header, "kid": kid}, claims, by))
+    for sign in (attacker, unsigned, lambda _: empty):
+        assert await rejection_message(anonymous, forged({**header, "kid": kid}, claims, sign))
     assert await status(anonymous, await token()) == 200
 
 
 @pytest.mark.parametrize(
-    ("claim", "accepted", "too_far", "message"),
+    ("claim", "offset", "too_far", "message"),
     [
         ("exp", -SKEW + 10, -SKEW - 10, "it has expired"),
         ("nbf", SKEW - 10, SKEW + 10, "it is not valid yet"),
@@ -170,12 +172,12 @@ async def test_clock_skew_of_up_to_a_minute_is_accepted(
     anonymous: AsyncClient,
     external_issuer: ExternalIssuer,
     claim: str,
-    accepted: int,
+    offset: int,
     too_far: int,
     message: str,
 ) -> None:
     now = int(time.time())
-    assert await status(anonymous, external_issuer.create_token(**{claim: now + accepted})) == 200
+    assert await status(anonymous, external_issuer.create_token(**{claim: now + offset})) == 200
     text = external_issuer.create_token(**{claim: now + too_far})
     assert message in await rejection_message(anonymous, text)
 

@@ -18,14 +18,14 @@ from case_server.exceptions import Conflict, NotFound
 from case_server.settings import Settings
 
 
-async def read_all(api: Api, since: str = "", **params: Any) -> tuple[list[Any], str]:
+async def read_all(api: Api, cursor: str = "", **params: Any) -> tuple[list[Any], str]:
     """Return all changes after a cursor, and the next cursor."""
     changes, has_more = [], True
     while has_more:
-        page = await api.get("/changes", since=since, **params)
+        page = await api.get("/changes", since=cursor, **params)
         changes += page["changes"]
-        since, has_more = page["next"], page["more"]
-    return changes, since
+        cursor, has_more = page["next"], page["more"]
+    return changes, cursor
 
 
 def summarize(changes: list[Any]) -> list[tuple[str, str, str]]:
@@ -33,22 +33,22 @@ def summarize(changes: list[Any]) -> list[tuple[str, str, str]]:
 
 
 async def test_writes_are_listed_in_order(api: Api) -> None:
-    document, one, two = await api.create_two_items()
-    relation = await api.create_association(one, two)
-    changes, since = await read_all(api)
+    document, origin, destination = await api.create_two_items()
+    relation = await api.create_association(origin, destination)
+    changes, cursor = await read_all(api)
     assert summarize(changes) == [
         ("created", "CFDocument", document["identifier"]),
-        ("created", "CFItem", one["identifier"]),
-        ("created", "CFItem", two["identifier"]),
+        ("created", "CFItem", origin["identifier"]),
+        ("created", "CFItem", destination["identifier"]),
         ("created", "CFAssociation", relation["identifier"]),
     ]
     assert {each["documentIdentifier"] for each in changes} == {document["identifier"]}
-    assert (await read_all(api, since))[0] == []
-    await api.put("/CFItems", {"item": {**one, "fullStatement": "another"}})
-    await api.put("/CFItems", {"item": {**one, "fullStatement": "another"}})
+    assert (await read_all(api, cursor))[0] == []
+    await api.put("/CFItems", {"item": {**origin, "fullStatement": "another"}})
+    await api.put("/CFItems", {"item": {**origin, "fullStatement": "another"}})
     await api.send("DELETE", f"/CFItemAssociations/{relation['identifier']}", 204)
-    assert summarize((await read_all(api, since))[0]) == [
-        ("updated", "CFItem", one["identifier"]),
+    assert summarize((await read_all(api, cursor))[0]) == [
+        ("updated", "CFItem", origin["identifier"]),
         ("deleted", "CFAssociation", relation["identifier"]),
     ]
 
@@ -67,49 +67,52 @@ async def test_uri_of_change_returns_the_entity(api: Api) -> None:
 async def test_pages_list_every_change_once(api: Api) -> None:
     items = [factories.packed_item() for _ in range(23)]
     await api.upload_package(CFItems=items, CFAssociations=[])
-    whole, _ = await read_all(api)
+    all_changes, _ = await read_all(api)
     pieces, _ = await read_all(api, limit=5)
-    assert len(whole) == 24
-    assert pieces == whole
+    assert len(all_changes) == 24
+    assert pieces == all_changes
 
 
 async def test_undeleted_item_is_listed_as_created(api: Api) -> None:
     body = await api.upload_package(CFItems=[factories.packed_item()], CFAssociations=[])
     document, item = body["CFDocument"]["identifier"], body["CFItems"][0]["identifier"]
-    _, since = await read_all(api)
+    _, cursor = await read_all(api)
     await api.send("PUT", f"/CFPackages/{document}", 200, {**body, "CFItems": []})
-    changes, since = await read_all(api, since)
+    changes, cursor = await read_all(api, cursor)
     assert summarize(changes) == [("deleted", "CFItem", item)]
     await api.send("PUT", f"/CFPackages/{document}", 200, body)
-    changes, _ = await read_all(api, since)
+    changes, _ = await read_all(api, cursor)
     assert summarize(changes) == [("created", "CFItem", item)]
 
 
 async def test_associations_are_deleted_and_restored_with_their_nodes(
     api: Api, database_url: str, settings: Settings
 ) -> None:
-    here, there = await api.create_document(), await api.create_document()
-    one, two = await api.create_item(here), await api.create_item(there)
-    relation = await api.create_association(one, two)
-    _, since = await read_all(api)
+    first_document, second_document = await api.create_document(), await api.create_document()
+    origin, destination = (
+        await api.create_item(first_document),
+        await api.create_item(second_document),
+    )
+    relation = await api.create_association(origin, destination)
+    _, cursor = await read_all(api)
     async with Database.open(database_url, settings) as database:
-        await soft_delete.delete_entity(database, ITEMS, two["identifier"])
-        changes, since = await read_all(api, since)
+        await soft_delete.delete_entity(database, ITEMS, destination["identifier"])
+        changes, cursor = await read_all(api, cursor)
         assert summarize(changes) == [
-            ("deleted", "CFItem", two["identifier"]),
+            ("deleted", "CFItem", destination["identifier"]),
             ("deleted", "CFAssociation", relation["identifier"]),
         ]
-        await soft_delete.undelete_entity(database, ITEMS, two["identifier"])
-    changes, since = await read_all(api, since)
+        await soft_delete.undelete_entity(database, ITEMS, destination["identifier"])
+    changes, cursor = await read_all(api, cursor)
     assert summarize(changes) == [
-        ("created", "CFItem", two["identifier"]),
+        ("created", "CFItem", destination["identifier"]),
         ("updated", "CFAssociation", relation["identifier"]),
     ]
 
 
-@pytest.mark.parametrize("since", ["x", "!!", "a" * 400, "MXwyfDN8NA", "MDow"])
-async def test_invalid_cursor_returns_400(api: Api, since: str) -> None:
-    response = await api.get("/changes", 400, since=since)
+@pytest.mark.parametrize("cursor", ["x", "!!", "a" * 400, "MXwyfDN8NA", "MDow"])
+async def test_invalid_cursor_returns_400(api: Api, cursor: str) -> None:
+    response = await api.get("/changes", 400, since=cursor)
     assert "since" in response["imsx_description"]
 
 
@@ -122,19 +125,19 @@ async def test_cursor_with_invalid_snapshot_returns_400(api: Api) -> None:
 
 async def test_cursor_of_another_history_returns_410(api: Api, database_url: str) -> None:
     await api.create_document()
-    before, since = await read_all(api)
+    before, cursor = await read_all(api)
     async with open_connection(database_url) as connection:
         await reset_change_feed_if_restored(connection)
-        assert (await read_all(api, since))[0] == []
+        assert (await read_all(api, cursor))[0] == []
         await reset_change_feed(connection)
-        response = await api.get("/changes", 410, since=since)
+        response = await api.get("/changes", 410, since=cursor)
         assert "restored" in response["imsx_description"]
         assert (await read_all(api))[0] == before
         # Changes of another Postgres may have higher transaction IDs than this one has reached.
         await connection.execute("UPDATE changes SET transaction_id = 1::bigint << 40")
-        _, since = await read_all(api)
+        _, cursor = await read_all(api)
         await reset_change_feed_if_restored(connection)
-        await api.get("/changes", 410, since=since)
+        await api.get("/changes", 410, since=cursor)
         assert (await read_all(api))[0] == before
 
 
@@ -145,9 +148,9 @@ async def test_late_commit_is_listed(api: Api, database_url: str, execute: Execu
     async with open_connection(database_url) as late_writer, late_writer.transaction():
         await late_writer.execute(insert, "late")
         await execute(insert, "early")
-        changes, since = await read_all(api)
+        changes, cursor = await read_all(api)
         assert [each["identifier"] for each in changes] == [document["identifier"], "early"]
-    changes, _ = await read_all(api, since)
+    changes, _ = await read_all(api, cursor)
     assert [each["identifier"] for each in changes] == ["late"]
 
 
@@ -178,10 +181,10 @@ async def test_replica_equals_server_after_concurrent_writes(
         await api.create_item(documents[number % 4], CFItemTypeURI=factories.link())
         for number in range(16)
     ]
-    replica, written = FeedReplica(api), asyncio.Event()
+    replica, done_event = FeedReplica(api), asyncio.Event()
 
     async def follow() -> None:
-        while not written.is_set():
+        while not done_event.is_set():
             await replica.poll()
         await replica.poll()
 
@@ -194,7 +197,7 @@ async def test_replica_equals_server_after_concurrent_writes(
 
         following = asyncio.create_task(follow())
         await asyncio.gather(*(write(seed) for seed in range(8)))
-        written.set()
+        done_event.set()
         await following
     await _assert_equal(api, execute, replica)
 
@@ -208,26 +211,30 @@ async def _write_randomly(
 ) -> None:
     """Make one random write; many of them conflict with concurrent ones."""
     prefix, send = api.profile.prefix, api.client.request
-    one, two = generator.sample(items, 2)
+    origin, destination = generator.sample(items, 2)
     document = generator.choice(documents)
     match generator.randrange(7):
         case 0 | 1:
-            body = {**one, "fullStatement": f"statement {generator.random()}"}
+            body = {**origin, "fullStatement": f"statement {generator.random()}"}
             body["CFDocumentURI"] = factories.link(document["identifier"])
-            response = await send("PUT", f"{prefix}/CFItems/{one['identifier']}", json=body)
+            response = await send("PUT", f"{prefix}/CFItems/{origin['identifier']}", json=body)
         case 2 | 3:
-            identifier = f"of-{one['identifier']}"
-            body = factories.association(one["identifier"], two["identifier"], identifier)
+            identifier = f"of-{origin['identifier']}"
+            body = factories.association(
+                origin["identifier"], destination["identifier"], identifier
+            )
             response = await send("PUT", f"{prefix}/CFItemAssociations/{identifier}", json=body)
         case 4:
-            response = await send("DELETE", f"{prefix}/CFItemAssociations/of-{one['identifier']}")
+            response = await send(
+                "DELETE", f"{prefix}/CFItemAssociations/of-{origin['identifier']}"
+            )
         case 5:
-            mine = {**factories.packed_item(), "identifier": f"own-of-{document['identifier']}"}
-            body = factories.package(CFItems=[mine] * generator.randrange(2), CFAssociations=[])
+            own_item = {**factories.packed_item(), "identifier": f"own-of-{document['identifier']}"}
+            body = factories.package(CFItems=[own_item] * generator.randrange(2), CFAssociations=[])
             body["CFDocument"] = {**body["CFDocument"], "identifier": document["identifier"]}
             response = await send("PUT", f"{prefix}/CFPackages/{document['identifier']}", json=body)
         case _:
-            resource, entity = generator.choice([(ITEMS, one), (DOCUMENTS, document)])
+            resource, entity = generator.choice([(ITEMS, origin), (DOCUMENTS, document)])
             with suppress(NotFound, Conflict):
                 await soft_delete.delete_entity(database, resource, entity["identifier"])
             with suppress(NotFound, Conflict):

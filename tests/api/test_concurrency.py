@@ -12,11 +12,13 @@ from support.databases import Execute
 async def send_concurrently(api: Api, *requests: tuple[str, str, Any]) -> Counter[int]:
     """Send requests concurrently and return how many got each status."""
     prefix = api.profile.prefix
-    sent = (api.client.request(method, prefix + path, json=body) for method, path, body in requests)
-    return Counter(response.status_code for response in await asyncio.gather(*sent))
+    calls = (
+        api.client.request(method, prefix + path, json=body) for method, path, body in requests
+    )
+    return Counter(response.status_code for response in await asyncio.gather(*calls))
 
 
-async def test_same_association_put_with_several_identifiers(api: Api, execute: Execute) -> None:
+async def test_concurrent_puts_of_one_association_store_it_once(api: Api, execute: Execute) -> None:
     _, child, parent = await api.create_two_items()
     for association_type in ("isChildOf", "precedes", "exemplar"):
         bodies = [
@@ -33,7 +35,7 @@ async def test_same_association_put_with_several_identifiers(api: Api, execute: 
     assert len(await execute("SELECT 1 FROM associations")) == 3
 
 
-async def test_association_is_deleted_beside_other_writes_of_it(api: Api) -> None:
+async def test_association_is_deleted_during_other_writes_of_it(api: Api) -> None:
     _, child, parent = await api.create_two_items()
     for _ in range(5):
         body = await api.create_association(child, parent)
@@ -48,7 +50,7 @@ async def test_association_is_deleted_beside_other_writes_of_it(api: Api) -> Non
         assert statuses == {204: 1, 404: 4}
 
 
-async def test_several_documents_put_with_the_same_package(api: Api) -> None:
+async def test_concurrent_puts_of_documents_with_one_package_store_one(api: Api) -> None:
     for _ in range(3):
         link = factories.link()
         bodies = [factories.document(CFPackageURI=link) for _ in range(6)]

@@ -61,9 +61,9 @@ def _facts(document: Any) -> Iterator[str]:
             name = operation["operationId"]
             yield f"{name} is {method} {path}"
             for parameter in operation["parameters"]:
-                place = f"{name} {parameter['in']} {parameter['name']}"
-                yield f"{place} required={parameter.get('required', False)}"
-                yield from _schema_facts(place, parameter.get("schema", parameter))
+                subject = f"{name} {parameter['in']} {parameter['name']}"
+                yield f"{subject} required={parameter.get('required', False)}"
+                yield from _schema_facts(subject, parameter.get("schema", parameter))
             for status, response in operation["responses"].items():
                 yield from (
                     f"{name} {status} header {each}" for each in response.get("headers", ())
@@ -115,8 +115,8 @@ async def test_discovery_document_describes_what_the_standard_describes(
         differences = {fact for fact in differences if not _matches(fact, VOCABULARIES)}
     assert len(expected) > 500
     assert sorted(fact for fact in differences if not _matches(fact, DIFFERENCES)) == []
-    used = {pattern for fact in differences for pattern in _matches(fact, DIFFERENCES)}
-    assert used | {"* maxLength=255"} == DIFFERENCES.keys()
+    used_patterns = {pattern for fact in differences for pattern in _matches(fact, DIFFERENCES)}
+    assert used_patterns | {"* maxLength=255"} == DIFFERENCES.keys()
 
 
 async def test_discovery_document_of_1_0_lacks_only_what_1_1_added(

@@ -52,13 +52,13 @@ def path_of(stored: Body, resource: ResourceType) -> str:
 
 @each
 async def test_get_returns_stored_entity(api: Api, stored: Body, resource: ResourceType) -> None:
-    sent = factories.get_first_entity(stored, resource.name)
-    body = await api.get(f"/{resource.collection}/{sent['identifier']}")
+    uploaded = factories.get_first_entity(stored, resource.name)
+    body = await api.get(f"/{resource.collection}/{uploaded['identifier']}")
     entity = unwrapped(body, resource, api.profile)
-    assert api.list_lost_values(sent, entity) == []
-    assert entity["uri"] == api.get_expected_uri(sent, resource.collection)
+    assert api.list_lost_values(uploaded, entity) == []
+    assert entity["uri"] == api.get_expected_uri(uploaded, resource.collection)
     if api.profile.sourced_ids:
-        assert entity["sourcedId"] == sent["identifier"]
+        assert entity["sourcedId"] == uploaded["identifier"]
         assert_both_ids(body)
 
 
@@ -71,9 +71,11 @@ async def test_unknown_identifier_returns_404(api: Api, resource: ResourceType) 
 
 
 @each
-@pytest.mark.parametrize("odd", ["%00", "%0a", "a%2Fb", "x" * 300, "'", "%F0%9F%98%80", "."])
-async def test_unusual_identifier_returns_404(api: Api, resource: ResourceType, odd: str) -> None:
-    await api.send("GET", f"/{resource.collection}/{odd}x", 404)
+@pytest.mark.parametrize("suffix", ["%00", "%0a", "a%2Fb", "x" * 300, "'", "%F0%9F%98%80", "."])
+async def test_unusual_identifier_returns_404(
+    api: Api, resource: ResourceType, suffix: str
+) -> None:
+    await api.send("GET", f"/{resource.collection}/{suffix}x", 404)
 
 
 @each
@@ -109,8 +111,8 @@ async def test_second_trailing_slash_is_part_of_the_identifier(
     api: Api, stored: Body, resource: ResourceType
 ) -> None:
     path = path_of(stored, resource)
-    for odd in ("//", "%2F", "%2f"):
-        await api.send("GET", path + odd, 404)
+    for suffix in ("//", "%2F", "%2f"):
+        await api.send("GET", path + suffix, 404)
 
 
 @pytest.mark.parametrize("resource", DELETABLE, ids=lambda resource: resource.name)
@@ -138,9 +140,9 @@ async def test_set_is_entity_and_children_in_code_order(api: Api, resource: Reso
 
 
 async def test_rubric_includes_criteria_and_levels(api: Api) -> None:
-    sent = factories.rubric()
-    await api.upload_package(CFRubrics=[sent])
-    rubric = await api.get_entity("CFRubric", sent["identifier"])
+    uploaded = factories.rubric()
+    await api.upload_package(CFRubrics=[uploaded])
+    rubric = await api.get_entity("CFRubric", uploaded["identifier"])
     criteria = rubric["CFRubricCriteria"]
     assert [criterion["category"] for criterion in criteria] == ["one", "two"]
     levels = criteria[0]["CFRubricCriterionLevels"]

@@ -16,10 +16,10 @@ from case_server.db.schema import version
 from case_server.settings import Settings
 
 
-def assert_status_info(answer: Response, profile: ApiProfile) -> None:
+def assert_status_info(response: Response, profile: ApiProfile) -> None:
     """Check that a response is an imsx_StatusInfo with the field names of the profile."""
-    assert answer.headers["Content-Type"] == "application/json"
-    body = answer.json()
+    assert response.headers["Content-Type"] == "application/json"
+    body = response.json()
     assert (body["imsx_codeMajor"], body["imsx_severity"]) == ("failure", "error")
     assert body["imsx_description"]
     for name in profile.code_minor_names:
@@ -122,11 +122,11 @@ async def test_unavailable_database_returns_503(
             await server.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name
             )
-            for tried in (path, "/ready"):
-                response = await client.get(tried)
+            for target in (path, "/ready"):
+                response = await client.get(target)
                 assert response.status_code == 503
                 assert response.headers["Retry-After"]
-                assert_status_info(response, profile if tried == path else PROFILES[0])
+                assert_status_info(response, profile if target == path else PROFILES[0])
             assert (await client.get("/health")).status_code == 200
             await server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
             assert (await client.get("/ready")).status_code == 200

@@ -112,7 +112,7 @@ def text(value: Any) -> str:
 def choose(shown: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """Choose up to 20 pairs of a value and an identifier, including the edge cases."""
     fitting = [pair for pair in shown if len(quote(pair[0])) <= MAX_VALUE_CHARS]
-    strange = (
+    unusual_pairs = (
         fitting[:1],
         fitting[-1:],
         sorted(fitting, key=lambda pair: len(pair[0]))[-1:],
@@ -121,7 +121,7 @@ def choose(shown: list[tuple[str, str]]) -> list[tuple[str, str]]:
         [pair for pair in fitting if not pair[0].isascii()][:2],
         fitting[:: max(1, len(fitting) // MAX_VALUES)],
     )
-    distinct = {value: identifier for pairs in strange for value, identifier in pairs}
+    distinct = {value: identifier for pairs in unusual_pairs for value, identifier in pairs}
     return list(islice(distinct.items(), MAX_VALUES))
 
 
@@ -146,8 +146,8 @@ class Lists:
         predicate = f"{path}='{value.replace(chr(39), chr(39) * 2)}'"
         matches, total = await self.page(collection, filter=predicate, limit=self.limit)
         if total > self.limit:
-            both = f"{predicate} AND identifier='{identifier.replace(chr(39), chr(39) * 2)}'"
-            matches, _ = await self.page(collection, filter=both, limit=self.limit)
+            filter_text = f"{predicate} AND identifier='{identifier.replace(chr(39), chr(39) * 2)}'"
+            matches, _ = await self.page(collection, filter=filter_text, limit=self.limit)
         assert identifier in {each["identifier"] for each in matches}, f"{collection}: {predicate}"
         for entity in matches:
             actual = dict(values(entity)).get(path, "")

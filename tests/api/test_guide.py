@@ -9,7 +9,7 @@ from support.live_server import build_environment, run_live_server
 ROOT = Path(__file__).parents[2]
 
 
-def test_flow_of_the_guide(tmp_path: Path) -> None:
+def test_guide_flow_runs_against_a_server(tmp_path: Path) -> None:
     make = ("make", "-s", "-C", str(ROOT), "serve", "ARGS=--port 0")
     with run_live_server(tmp_path / "data", command=make) as server:
         result = subprocess.run(

@@ -41,14 +41,14 @@ async def test_empty_list_has_paging_fields(api: Api, collection: str) -> None:
 
 
 @each
-async def test_pages_hold_everything_once(api: Api, collection: str) -> None:
+async def test_pages_contain_every_entity_once(api: Api, collection: str) -> None:
     stored = await fill(api, collection, *({} for _ in range(25)))
     pages = [
         await list_identifiers(api, collection, limit=4, offset=offset)
         for offset in range(0, 28, 4)
     ]
     assert [len(page) for page in pages] == [4, 4, 4, 4, 4, 4, 1]
-    assert sorted(one for page in pages for one in page) == sorted(stored)
+    assert sorted(identifier for page in pages for identifier in page) == sorted(stored)
 
 
 @each
@@ -60,7 +60,7 @@ async def test_paging_is_stable_for_equal_sort_keys(api: Api, collection: str) -
             await list_identifiers(api, collection, **params, offset=offset)
             for offset in range(0, 10, 2)
         ]
-        assert sorted(one for page in pages for one in page) == sorted(stored)
+        assert sorted(identifier for page in pages for identifier in page) == sorted(stored)
 
 
 @each
@@ -273,8 +273,8 @@ FILTERS = [
 async def test_filter_returns_the_matching_documents(api: Api, text: str, expected: str) -> None:
     stored = await fill(api, "CFDocuments", *DOCUMENTS)
     names = dict(zip(stored, "0123", strict=True))
-    found = await list_identifiers(api, "CFDocuments", filter=text)
-    assert "".join(sorted(names[document] for document in found)) == expected
+    identifiers = await list_identifiers(api, "CFDocuments", filter=text)
+    assert "".join(sorted(names[document] for document in identifiers)) == expected
 
 
 @pytest.mark.parametrize(("text", "expected"), EXTENDED_FILTERS)
@@ -285,15 +285,17 @@ async def test_filter_of_the_extended_grammar_returns_the_matching_documents(
         await api.get("/CFDocuments", 400, filter=text)
         return
     stored = await fill(api, "CFDocuments", *DOCUMENTS)
-    found = await list_identifiers(api, "CFDocuments", filter=text)
-    assert sorted(found) == sorted(stored[int(number)] for number in expected)
+    identifiers = await list_identifiers(api, "CFDocuments", filter=text)
+    assert sorted(identifiers) == sorted(stored[int(number)] for number in expected)
 
 
 async def test_filter_accepts_both_names_of_the_identifier(api: Api) -> None:
     identifier, _ = await fill(api, "CFItems", {}, {})
     for name in ("identifier", "sourcedId"):
-        found = await list_identifiers(api, "CFItems", filter=f"{name}='{identifier.upper()}'")
-        assert found == [identifier]
+        identifiers = await list_identifiers(
+            api, "CFItems", filter=f"{name}='{identifier.upper()}'"
+        )
+        assert identifiers == [identifier]
 
 
 async def test_total_counts_only_matches_of_the_filter(api: Api) -> None:
@@ -318,7 +320,12 @@ async def test_sort_ignores_case_and_puts_missing_values_last(
     api: Api, field: str, order: str, expected: str
 ) -> None:
     ids = [f"doc-{number}" for number in range(4)]
-    documents = [{"identifier": one, **fields} for one, fields in zip(ids, DOCUMENTS, strict=True)]
+    documents = [
+        {"identifier": identifier, **fields}
+        for identifier, fields in zip(ids, DOCUMENTS, strict=True)
+    ]
     await fill(api, "CFDocuments", *documents)
     identifiers = await list_identifiers(api, "CFDocuments", sort=field, orderBy=order)
-    assert [ids.index(identifier) for identifier in identifiers] == [int(one) for one in expected]
+    assert [ids.index(identifier) for identifier in identifiers] == [
+        int(number) for number in expected
+    ]

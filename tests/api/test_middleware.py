@@ -103,10 +103,10 @@ async def test_preflight_is_allowed_for_configured_origins_only() -> None:
             response = await client.options("/case/1.1/CFItems/x", headers=preflight(origin))
             assert response.status_code == 400
             assert "Access-Control-Allow-Origin" not in response.headers
-        read = await client.get("/health", headers={"Origin": PAGE})
-        assert read.headers["Access-Control-Allow-Origin"] == PAGE
-        assert "X-Total-Count" in read.headers["Access-Control-Expose-Headers"]
-        assert read.headers["Vary"] == "Origin"
+        read_response = await client.get("/health", headers={"Origin": PAGE})
+        assert read_response.headers["Access-Control-Allow-Origin"] == PAGE
+        assert "X-Total-Count" in read_response.headers["Access-Control-Expose-Headers"]
+        assert read_response.headers["Vary"] == "Origin"
 
 
 @pytest.mark.parametrize("origin", ["app.example.edu", "https://a.test/x", "https://a b", "null"])

@@ -84,8 +84,10 @@ async def test_lists_describe_their_parameters(document: Any) -> None:
 
 async def test_optional_fields_are_never_null(document: Any) -> None:
     schemas = document["components"]["schemas"]
-    answered = {name: schema for name, schema in schemas.items() if not name.endswith("Input")}
-    assert "null" not in json.dumps(answered)
+    response_schemas = {
+        name: schema for name, schema in schemas.items() if not name.endswith("Input")
+    }
+    assert "null" not in json.dumps(response_schemas)
     assert "fullStatement" in schemas["CFItem"]["required"]
     assert "CFDocumentURI" in schemas["CFItem"]["required"]
     assert "CFDocumentURI" not in schemas["CFPckgItem"]["required"]
@@ -130,16 +132,20 @@ DOCUMENTS = {
 @pytest.mark.parametrize("path", DOCUMENTS)
 async def test_every_body_has_a_described_class(anonymous: AsyncClient, path: str) -> None:
     document = (await anonymous.get(path)).json()
-    described = 0
+    class_count = 0
     for _, _, operation in operations(document):
         for status in {"200", "201"} & operation["responses"].keys():
             if content := operation["responses"][status].get("content"):
                 assert content["application/json"]["schema"].keys() == {"$ref"}
-                described += 1
-    assert described >= 12
+                class_count += 1
+    assert class_count >= 12
     schemas = document["components"]["schemas"]
-    vague = [place for name, schema in schemas.items() for place in vague_parts(schema, name)]
-    assert [place for place in vague if not re.search(r"\.(before|after)$|xtension", place)] == []
+    untyped_parts = [
+        place for name, schema in schemas.items() for place in vague_parts(schema, name)
+    ]
+    assert [
+        place for place in untyped_parts if not re.search(r"\.(before|after)$|xtension", place)
+    ] == []
 
 
 def vague_parts(schema: Any, place: str) -> Iterator[str]:
@@ -155,9 +161,11 @@ def vague_parts(schema: Any, place: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", DOCUMENTS)
-async def test_answer_of_every_get_route_matches_its_schema(client: AsyncClient, path: str) -> None:
-    answer = await client.post("/case/1.1/CFPackages", content=read_sample())
-    assert answer.status_code == 201, answer.text
+async def test_response_of_every_get_route_matches_its_schema(
+    client: AsyncClient, path: str
+) -> None:
+    uploaded = await client.post("/case/1.1/CFPackages", content=read_sample())
+    assert uploaded.status_code == 201, uploaded.text
     package = json.loads(read_sample())
     ids = {
         name: members[0]["identifier"]
@@ -213,7 +221,7 @@ async def test_pattern_of_identifiers_matches_what_is_accepted(document: Any) ->
     schemas = document["components"]["schemas"]
     prefix = PROFILES[0].prefix
     (parameter, *_) = document["paths"][f"{prefix}/CFItems/{{sourcedId}}"]["get"]["parameters"]
-    described = [
+    identifier_schemas = [
         parameter["schema"],
         schemas["LinkURI"]["properties"]["identifier"],
         *(schemas[name]["properties"]["sourcedId"] for name in ("CFItem", "CFPckgItem")),
@@ -224,5 +232,5 @@ async def test_pattern_of_identifiers_matches_what_is_accepted(document: Any) ->
             is_accepted = adapter.validate_python(name) == name
         except ValidationError:
             is_accepted = False
-        for schema in described:
+        for schema in identifier_schemas:
             assert jsonschema.Draft202012Validator(schema).is_valid(name) == is_accepted, name

@@ -61,10 +61,10 @@ async def test_upload_without_items_or_associations_is_refused(
         ("POST", "/CFPackages", new),
         ("PUT", f"/CFPackages/{identifier}", stored),
     ):
-        sent = {name: value for name, value in body.items() if name not in names}
-        sent |= dict.fromkeys(names) if form == "null" else {}
-        whole = {wrapper: sent} if wrapper else sent
-        response = await api.send(method, path + repair, 422, whole)
+        package = {name: value for name, value in body.items() if name not in names}
+        package |= dict.fromkeys(names) if form == "null" else {}
+        wrapped = {wrapper: package} if wrapper else package
+        response = await api.send(method, path + repair, 422, wrapped)
         under = f"{wrapper}." if wrapper else ""
         assert response.json()["imsx_error_details"] == [
             {"path": under + name, "message": "required"} for name in names
@@ -152,12 +152,12 @@ async def test_returned_package_can_be_uploaded_again(api: Api) -> None:
     body["CFDocument"]["CFPackageURI"] = factories.link()
     await api.send("POST", "/CFPackages", 201, body)
     identifier = body["CFDocument"]["identifier"]
-    answered = await api.get(f"/CFPackages/{identifier}")
-    await api.send("PUT", f"/CFPackages/{identifier}", 200, answered)
-    assert await api.get(f"/CFPackages/{identifier}") == answered
-    package = answered.get("CFPackage", answered)
+    response_body = await api.get(f"/CFPackages/{identifier}")
+    await api.send("PUT", f"/CFPackages/{identifier}", 200, response_body)
+    assert await api.get(f"/CFPackages/{identifier}") == response_body
+    package = response_body.get("CFPackage", response_body)
     package["identifier"] = package["sourcedId"] = "another"
-    paths = await api.get_problem_paths("PUT", f"/CFPackages/{identifier}", answered)
+    paths = await api.get_problem_paths("PUT", f"/CFPackages/{identifier}", response_body)
     assert paths == ["identifier"]
 
 
@@ -204,10 +204,10 @@ async def test_package_identifier_must_differ_from_other_documents(api: Api) -> 
 
 async def test_document_identifier_must_differ_from_other_packages(api: Api) -> None:
     other = await api.create_document()
-    taken = other["CFPackageURI"]["identifier"]
-    await api.send("POST", "/CFPackages", 409, factories.package(document_id=taken))
-    await api.send("PUT", f"/CFDocuments/{taken}", 409, factories.document(taken))
-    assert (await api.get_package(taken))["CFDocument"]["identifier"] == other["identifier"]
+    identifier = other["CFPackageURI"]["identifier"]
+    await api.send("POST", "/CFPackages", 409, factories.package(document_id=identifier))
+    await api.send("PUT", f"/CFDocuments/{identifier}", 409, factories.document(identifier))
+    assert (await api.get_package(identifier))["CFDocument"]["identifier"] == other["identifier"]
 
 
 async def test_definitions_of_dropped_entities_are_not_listed(api: Api, execute: Execute) -> None:
@@ -269,8 +269,8 @@ async def test_put_replaces_the_whole_framework(api: Api, execute: Execute) -> N
     assert response.json()["result"]["stats"] == {"documents": 1, "items": 2, "associations": 1}
     package = await api.get_package(document)
     assert api.list_lost_values(body, package) == []
-    for gone in (child, single):
-        await api.get(f"/CFItems/{gone['identifier']}", 404)
+    for item in (child, single):
+        await api.get(f"/CFItems/{item['identifier']}", 404)
     deleted = await execute("SELECT identifier FROM items WHERE deleted_at IS NOT NULL")
     assert {row[0] for row in deleted} == {child["identifier"], single["identifier"]}
     assert len(await execute("SELECT 1 FROM associations")) == 1
@@ -290,15 +290,15 @@ async def test_put_records_only_changed_entities(api: Api, execute: Execute) -> 
     body = await api.upload_package(CFRubrics=[factories.rubric()])
     document = body["CFDocument"]["identifier"]
     await execute("TRUNCATE changes")
-    gone = body["CFItems"].pop()
-    lost = body["CFAssociations"].pop()
+    deleted_item = body["CFItems"].pop()
+    deleted_association = body["CFAssociations"].pop()
     level = body["CFRubrics"][0]["CFRubricCriteria"][0]["CFRubricCriterionLevels"].pop()
     assert level
     await api.send("PUT", f"/CFPackages/{document}", 200, body)
     rows = await execute("SELECT document_identifier, kind, identifier, operation FROM changes")
     assert {tuple(row) for row in rows} == {
-        (document, "CFItem", gone["identifier"], "delete"),
-        (document, "CFAssociation", lost["identifier"], "delete"),
+        (document, "CFItem", deleted_item["identifier"], "delete"),
+        (document, "CFAssociation", deleted_association["identifier"], "delete"),
         (document, "CFRubric", body["CFRubrics"][0]["identifier"], "update"),
     }
     assert len(rows) == 3
@@ -318,8 +318,8 @@ async def test_put_undeletes_entities_dropped_earlier(api: Api) -> None:
 async def test_two_associations_may_swap_their_triples(api: Api) -> None:
     body = await api.upload_package()
     parent, child = (item["identifier"] for item in body["CFItems"])
-    one = factories.association(parent, child)
-    body["CFAssociations"].append(one)
+    association = factories.association(parent, child)
+    body["CFAssociations"].append(association)
     path = f"/CFPackages/{body['CFDocument']['identifier']}"
     await api.send("PUT", path, 200, body)
     first, second = body["CFAssociations"]
@@ -405,12 +405,12 @@ async def test_items_of_another_document_are_rejected(api: Api, execute: Execute
 
 async def test_triples_of_another_document_are_rejected(api: Api) -> None:
     first = await api.upload_package()
-    taken = first["CFAssociations"][0]
-    copy = {**taken, **factories.entity()}
+    association = first["CFAssociations"][0]
+    copy = {**association, **factories.entity()}
     response = await api.send("POST", "/CFPackages", 409, factories.package(CFAssociations=[copy]))
     (problem,) = response.json()["imsx_error_details"]
     assert problem["path"] == "CFAssociations[0]"
-    assert taken["identifier"] in problem["message"]
+    assert association["identifier"] in problem["message"]
 
 
 async def test_package_identifier_of_another_document_is_rejected(api: Api) -> None:

@@ -77,8 +77,8 @@ async def test_body_may_be_wrapped_with_any_identifier(api: Api, put: Put, spell
     if spelling == "sourcedId":
         del body["identifier"]
         body["extensions"] = {"sourcedId": "a custom value"}
-    for sent in (body, *({wrapper: body} for wrapper in put.wrappers)):
-        await api.send("PUT", f"/{put.collection}/{identifier}", 201, sent)
+    for payload in (body, *({wrapper: body} for wrapper in put.wrappers)):
+        await api.send("PUT", f"/{put.collection}/{identifier}", 201, payload)
     entity = await stored(api, put, identifier)
     assert entity["identifier"] == identifier
     assert entity.get("extensions") == body.get("extensions")
@@ -136,9 +136,9 @@ async def test_null_in_optional_fields_is_stored_as_absent(api: Api, put: Put, f
     before = await stored(api, put, identifier)
     fields = put.schema.model_fields
     nulls = {name: None for name, field in fields.items() if not field.is_required()}
-    sent: Any = {**nulls, "cfItemType": None, "licenseUri": None, **body, "sourcedId": None}
-    sent = {put.wrappers[0]: sent} if form == "wrapped" else sent
-    await api.send("PUT", f"/{put.collection}/{identifier}", 201, sent)
+    payload: Any = {**nulls, "cfItemType": None, "licenseUri": None, **body, "sourcedId": None}
+    payload = {put.wrappers[0]: payload} if form == "wrapped" else payload
+    await api.send("PUT", f"/{put.collection}/{identifier}", 201, payload)
     assert await stored(api, put, identifier) == before
 
 
@@ -154,8 +154,8 @@ async def test_null_in_extensions_is_stored(api: Api, put: Put) -> None:
 async def test_null_in_required_fields_is_reported_as_required(api: Api, put: Put) -> None:
     body = await body_for(api, put)
     wrapper, required = put.wrappers[0], list_required_fields(put)
-    sent = {wrapper: {**body, **dict.fromkeys(required)}}
-    response = await api.send("PUT", f"/{put.collection}/{body['identifier']}", 422, sent)
+    payload = {wrapper: {**body, **dict.fromkeys(required)}}
+    response = await api.send("PUT", f"/{put.collection}/{body['identifier']}", 422, payload)
     assert dict(list_problems(response)) == {f"{wrapper}.{name}": "required" for name in required}
 
 
@@ -169,23 +169,24 @@ async def test_body_other_than_json_object_returns_400(api: Api, put: Put, raw: 
 
 
 @each
-@pytest.mark.parametrize("odd", ["", "a/b", "a\nb", "x" * 256, "\x85", ".", ".."])
-async def test_invalid_identifier_is_rejected(api: Api, put: Put, odd: str) -> None:
+@pytest.mark.parametrize("identifier", ["", "a/b", "a\nb", "x" * 256, "\x85", ".", ".."])
+async def test_invalid_identifier_is_rejected(api: Api, put: Put, identifier: str) -> None:
     body = await body_for(api, put)
     assert await api.get_problem_paths(
-        "PUT", f"/{put.collection}/x", {**body, "identifier": odd}
+        "PUT", f"/{put.collection}/x", {**body, "identifier": identifier}
     ) == ["identifier"]
 
 
 @each
 @pytest.mark.parametrize(
-    "odd", ["x", "x" * 255, "ä b?#%&+", "00000000-0000-0000-0000-00000000000g", "...", ".a", "..a"]
+    "identifier",
+    ["x", "x" * 255, "ä b?#%&+", "00000000-0000-0000-0000-00000000000g", "...", ".a", "..a"],
 )
-async def test_identifiers_need_not_be_uuids(api: Api, put: Put, odd: str) -> None:
+async def test_identifiers_need_not_be_uuids(api: Api, put: Put, identifier: str) -> None:
     body = await body_for(api, put)
-    body["identifier"] = odd
-    await api.send("PUT", f"/{put.collection}/{quote(odd, safe='')}", 201, body)
-    assert (await stored(api, put, quote(odd, safe="")))["identifier"] == odd
+    body["identifier"] = identifier
+    await api.send("PUT", f"/{put.collection}/{quote(identifier, safe='')}", 201, body)
+    assert (await stored(api, put, quote(identifier, safe="")))["identifier"] == identifier
 
 
 @each
@@ -332,30 +333,30 @@ async def test_item_may_move_to_another_document(api: Api) -> None:
 
 
 async def test_subjects_are_registered_from_links_and_synchronised(api: Api) -> None:
-    one, two, three = factories.link(title="one"), factories.link(), factories.link()
-    body = await api.create_document(subjectURI=[one, two])
-    subject = (await api.get(f"/CFSubjects/{one['identifier']}"))["CFSubjects"][0]
-    assert (subject["title"], subject["uri"]) == ("one", api.get_expected_uri(one, "CFSubjects"))
-    await api.put("/CFDocuments", {**body, "subjectURI": [two, three]})
+    first, second, third = factories.link(title="one"), factories.link(), factories.link()
+    body = await api.create_document(subjectURI=[first, second])
+    subject = (await api.get(f"/CFSubjects/{first['identifier']}"))["CFSubjects"][0]
+    assert (subject["title"], subject["uri"]) == ("one", api.get_expected_uri(first, "CFSubjects"))
+    await api.put("/CFDocuments", {**body, "subjectURI": [second, third]})
     package = await api.get_package(body["identifier"])
-    named = {one["identifier"] for one in package["CFDefinitions"]["CFSubjects"]}
-    assert named == {two["identifier"], three["identifier"]}
-    await api.get(f"/CFSubjects/{one['identifier']}")  # unlinked, not removed
+    named = {definition["identifier"] for definition in package["CFDefinitions"]["CFSubjects"]}
+    assert named == {second["identifier"], third["identifier"]}
+    await api.get(f"/CFSubjects/{first['identifier']}")  # unlinked, not removed
 
 
 async def test_subjects_of_an_item_are_synchronised(api: Api) -> None:
-    document, one, two = await api.create_document(), factories.link(), factories.link()
-    body = await api.create_item(document, subjectURI=[one, one])
-    await api.put("/CFItems", {"item": {**body, "subjectURI": [two]}})
+    document, first, second = await api.create_document(), factories.link(), factories.link()
+    body = await api.create_item(document, subjectURI=[first, first])
+    await api.put("/CFItems", {"item": {**body, "subjectURI": [second]}})
     package = await api.get_package(document["identifier"])
     named = [subject["identifier"] for subject in package["CFDefinitions"]["CFSubjects"]]
-    assert named == [two["identifier"]]
+    assert named == [second["identifier"]]
 
 
 async def test_unchanged_put_adds_no_subject_links(api: Api, execute: Execute) -> None:
-    document, one, two = await api.create_document(), factories.link(), factories.link()
-    body = await api.create_item(document, subjectURI=[one])
-    later = {**body, "subjectURI": [two]}
+    document, first, second = await api.create_document(), factories.link(), factories.link()
+    body = await api.create_item(document, subjectURI=[first])
+    later = {**body, "subjectURI": [second]}
     changed = "UPDATE items SET body = $1::json WHERE identifier = $2"
     # A concurrent transaction changes the item, which a PUT of the old body must not revert.
     await execute("BEGIN")
@@ -372,14 +373,14 @@ async def test_unchanged_put_adds_no_subject_links(api: Api, execute: Execute) -
 
 async def test_keyword_links_are_additive_and_the_last_is_returned(api: Api) -> None:
     document = await api.create_document()
-    one, two, three = factories.link(), factories.link(), factories.link()
-    body = await api.create_item(document, conceptKeywordsURI=one)
-    await api.put("/CFItems", {"item": {**body, "conceptKeywordsURI": [two, one, three]}})
+    first, second, third = factories.link(), factories.link(), factories.link()
+    body = await api.create_item(document, conceptKeywordsURI=first)
+    await api.put("/CFItems", {"item": {**body, "conceptKeywordsURI": [second, first, third]}})
     entity = await api.get_entity("CFItem", body["identifier"])
-    assert entity["conceptKeywordsURI"]["identifier"] == three["identifier"]
+    assert entity["conceptKeywordsURI"]["identifier"] == third["identifier"]
     concepts = (await api.get_package(document["identifier"]))["CFDefinitions"]["CFConcepts"]
     assert {concept["identifier"] for concept in concepts} == {
-        one["identifier"] for one in (one, two, three)
+        link["identifier"] for link in (first, second, third)
     }
 
 
@@ -406,8 +407,8 @@ async def test_definition_from_a_link_has_every_required_field(api: Api) -> None
     assert license_["licenseText"]
     assert "description" not in license_
     assert subject["hierarchyCode"] == ""
-    (alone,) = (await api.get(f"/CFItemTypes/{named['identifier']}"))["CFItemTypes"]
-    assert alone == kind
+    (item_type,) = (await api.get(f"/CFItemTypes/{named['identifier']}"))["CFItemTypes"]
+    assert item_type == kind
 
 
 async def test_link_undeletes_a_definition(api: Api, execute: Execute) -> None:
@@ -420,8 +421,12 @@ async def test_link_undeletes_a_definition(api: Api, execute: Execute) -> None:
 
 
 async def test_undeleted_definition_is_in_all_packages(api: Api, execute: Execute) -> None:
-    one, other, named = await api.create_document(), await api.create_document(), factories.link()
-    body = await api.create_item(one, CFItemTypeURI=named)
+    document, other, named = (
+        await api.create_document(),
+        await api.create_document(),
+        factories.link(),
+    )
+    body = await api.create_item(document, CFItemTypeURI=named)
     await api.create_item(other, CFItemTypeURI=named)
     await execute("UPDATE item_types SET deleted_at = now()")
     path = f"/CFPackages/{other['identifier']}"
@@ -438,10 +443,10 @@ async def test_missing_keyword_link_omits_the_field(api: Api) -> None:
 
 
 async def test_node_of_another_kind_is_not_deleted(api: Api, execute: Execute) -> None:
-    _, one, two = await api.create_two_items()
-    await execute("UPDATE items SET deleted_at = now() WHERE identifier = $1", one["identifier"])
-    await api.put("/CFDocuments", factories.document(one["identifier"]))
-    body = await api.create_association(two, one)
+    _, first, second = await api.create_two_items()
+    await execute("UPDATE items SET deleted_at = now() WHERE identifier = $1", first["identifier"])
+    await api.put("/CFDocuments", factories.document(first["identifier"]))
+    body = await api.create_association(second, first)
     await api.get(f"/CFAssociations/{body['identifier']}")
 
 
@@ -456,8 +461,8 @@ async def test_link_never_overwrites_a_definition(api: Api) -> None:
 
 async def test_grouping_is_registered_from_a_link(api: Api) -> None:
     document, grouping = await api.create_document(), factories.link(title="a group")
-    one, two = await api.create_item(document), await api.create_item(document)
-    await api.create_association(one, two, CFAssociationGroupingURI=grouping)
+    origin, destination = await api.create_item(document), await api.create_item(document)
+    await api.create_association(origin, destination, CFAssociationGroupingURI=grouping)
     entity = await api.get_entity("CFAssociationGrouping", grouping["identifier"])
     assert entity["title"] == "a group"
 
@@ -466,12 +471,12 @@ async def test_grouping_is_registered_from_a_link(api: Api) -> None:
 
 
 async def test_association_belongs_to_the_document_of_its_origin(api: Api) -> None:
-    here, there = await api.create_document(), await api.create_document()
-    one, two = await api.create_item(here), await api.create_item(there)
-    body = await api.create_association(one, two, associationType="exactMatchOf")
-    package = await api.get_package(here["identifier"])
+    document, other_document = await api.create_document(), await api.create_document()
+    origin, destination = await api.create_item(document), await api.create_item(other_document)
+    body = await api.create_association(origin, destination, associationType="exactMatchOf")
+    package = await api.get_package(document["identifier"])
     assert [a["identifier"] for a in package["CFAssociations"]] == [body["identifier"]]
-    assert (await api.get_package(there["identifier"]))["CFAssociations"] == []
+    assert (await api.get_package(other_document["identifier"]))["CFAssociations"] == []
 
 
 async def test_association_may_end_at_a_document(api: Api) -> None:
@@ -493,13 +498,15 @@ async def test_association_to_unknown_nodes_is_stored(api: Api) -> None:
 
 
 async def test_association_to_deleted_item_is_rejected(api: Api, execute: Execute) -> None:
-    _, one, two = await api.create_two_items()
-    await execute("UPDATE items SET deleted_at = now() WHERE identifier = $1", two["identifier"])
-    body = factories.association(one["identifier"], two["identifier"])
+    _, origin, destination = await api.create_two_items()
+    await execute(
+        "UPDATE items SET deleted_at = now() WHERE identifier = $1", destination["identifier"]
+    )
+    body = factories.association(origin["identifier"], destination["identifier"])
     await api.put_invalid("/CFItemAssociations", body)
 
 
-async def test_association_to_a_node_outside_case(api: Api) -> None:
+async def test_association_to_a_node_outside_case_is_stored(api: Api) -> None:
     document = await api.create_document()
     item = await api.create_item(document)
     body = factories.association(item["identifier"], "https-thing")
@@ -510,8 +517,8 @@ async def test_association_to_a_node_outside_case(api: Api) -> None:
 
 
 async def test_association_of_unknown_document_is_rejected(api: Api) -> None:
-    _, one, two = await api.create_two_items()
-    body = factories.association(one["identifier"], two["identifier"])
+    _, origin, destination = await api.create_two_items()
+    body = factories.association(origin["identifier"], destination["identifier"])
     body["CFDocumentURI"] = factories.link("unknown")
     ((path, _),) = await api.put_invalid("/CFItemAssociations", body)
     assert path == "CFDocumentURI.identifier"
@@ -525,8 +532,8 @@ async def test_association_of_unknown_document_is_rejected(api: Api) -> None:
     ],
 )
 async def test_field_of_association_is_stored(api: Api, field: str, value: object) -> None:
-    _, one, two = await api.create_two_items()
-    body = await api.create_association(one, two, **{field: value})
+    _, origin, destination = await api.create_two_items()
+    body = await api.create_association(origin, destination, **{field: value})
     assert (await api.get_entity("CFAssociation", body["identifier"]))[field] == value
 
 
@@ -546,9 +553,9 @@ async def test_invalid_field_of_association_is_rejected(api: Api, field: str, va
 
 
 async def test_second_association_of_a_triple_is_rejected(api: Api) -> None:
-    _, one, two = await api.create_two_items()
-    first = await api.create_association(one, two)
-    second = factories.association(one["identifier"], two["identifier"])
+    _, origin, destination = await api.create_two_items()
+    first = await api.create_association(origin, destination)
+    second = factories.association(origin["identifier"], destination["identifier"])
     response = await api.put("/CFItemAssociations", {"association": second}, 409)
     assert first["identifier"] in response.json()["imsx_description"]
     second["associationType"] = "precedes"
@@ -558,21 +565,21 @@ async def test_second_association_of_a_triple_is_rejected(api: Api) -> None:
 # Item associations, and the only DELETE there is
 
 
-async def test_item_with_all_its_associations(api: Api) -> None:
+async def test_item_associations_include_incoming_and_outgoing_ones(api: Api) -> None:
     document = await api.create_document()
-    one, two, three = [await api.create_item(document) for _ in range(3)]
-    out = await api.create_association(one, two)
-    into = await api.create_association(three, one)
-    loop = await api.create_association(one, one, associationType="isRelatedTo")
-    await api.create_association(two, three)
-    body = await api.get(f"/CFItemAssociations/{one['identifier']}")
-    assert body["CFItem"]["identifier"] == one["identifier"]
+    first, second, third = [await api.create_item(document) for _ in range(3)]
+    out = await api.create_association(first, second)
+    into = await api.create_association(third, first)
+    loop = await api.create_association(first, first, associationType="isRelatedTo")
+    await api.create_association(second, third)
+    body = await api.get(f"/CFItemAssociations/{first['identifier']}")
+    assert body["CFItem"]["identifier"] == first["identifier"]
     assert body["CFItem"]["CFDocumentURI"]["identifier"] == document["identifier"]
     results = [association["identifier"] for association in body["CFAssociations"]]
     assert results == [association["identifier"] for association in (out, into, loop)]
 
 
-async def test_item_without_associations(api: Api) -> None:
+async def test_item_without_associations_has_an_empty_list(api: Api) -> None:
     item = await api.create_item(await api.create_document())
     body = await api.get(f"/CFItemAssociations/{item['identifier']}")
     assert body["CFAssociations"] == []
@@ -582,29 +589,31 @@ async def test_item_without_associations(api: Api) -> None:
 async def test_associations_of_deleted_item_are_hidden_until_it_is_undeleted(
     api: Api, execute: Execute
 ) -> None:
-    document, one, two = await api.create_two_items()
-    body = await api.create_association(one, two)
-    await execute("UPDATE items SET deleted_at = now() WHERE identifier = $1", two["identifier"])
+    document, origin, destination = await api.create_two_items()
+    body = await api.create_association(origin, destination)
+    await execute(
+        "UPDATE items SET deleted_at = now() WHERE identifier = $1", destination["identifier"]
+    )
     await api.get(f"/CFAssociations/{body['identifier']}", 404)
-    await api.get(f"/CFItemAssociations/{two['identifier']}", 404)
-    assert (await api.get(f"/CFItemAssociations/{one['identifier']}"))["CFAssociations"] == []
+    await api.get(f"/CFItemAssociations/{destination['identifier']}", 404)
+    assert (await api.get(f"/CFItemAssociations/{origin['identifier']}"))["CFAssociations"] == []
     package = await api.get_package(document["identifier"])
     assert package["CFAssociations"] == []
-    assert [item["identifier"] for item in package["CFItems"]] == [one["identifier"]]
-    await api.put("/CFItems", {"item": two})
+    assert [item["identifier"] for item in package["CFItems"]] == [origin["identifier"]]
+    await api.put("/CFItems", {"item": destination})
     assert len((await api.get_package(document["identifier"]))["CFAssociations"]) == 1
 
 
 async def test_delete_of_association_is_permanent(api: Api, execute: Execute) -> None:
-    _, one, two = await api.create_two_items()
-    body = await api.create_association(one, two)
+    _, origin, destination = await api.create_two_items()
+    body = await api.create_association(origin, destination)
     path = f"/CFItemAssociations/{body['identifier']}"
     response = await api.send("DELETE", path, 204)
     assert response.content == b""
     await api.get(f"/CFAssociations/{body['identifier']}", 404)
     assert await execute("SELECT 1 FROM associations") == []
-    again = await api.send("DELETE", path, 404)
-    assert again.json()["imsx_codeMajor"] == "failure"
+    second_response = await api.send("DELETE", path, 404)
+    assert second_response.json()["imsx_codeMajor"] == "failure"
     await api.put("/CFItemAssociations", body)
 
 
@@ -617,20 +626,20 @@ async def test_delete_of_item_returns_404(api: Api) -> None:
 
 
 async def test_repeated_write_records_no_second_change(api: Api, execute: Execute) -> None:
-    document, one, two = await api.create_two_items()
-    body = await api.create_association(one, two)
-    await api.put("/CFItems", {"item": one})
-    await api.put("/CFItems", {"item": {**one, "fullStatement": "changed"}})
+    document, origin, destination = await api.create_two_items()
+    body = await api.create_association(origin, destination)
+    await api.put("/CFItems", {"item": origin})
+    await api.put("/CFItems", {"item": {**origin, "fullStatement": "changed"}})
     await api.send("DELETE", f"/CFItemAssociations/{body['identifier']}", 204)
     rows = await execute(
         "SELECT document_identifier, kind, identifier, operation FROM changes ORDER BY sequence"
     )
-    mine = document["identifier"]
+    document_id = document["identifier"]
     assert [tuple(row) for row in rows] == [
-        (mine, "CFDocument", mine, "create"),
-        (mine, "CFItem", one["identifier"], "create"),
-        (mine, "CFItem", two["identifier"], "create"),
-        (mine, "CFAssociation", body["identifier"], "create"),
-        (mine, "CFItem", one["identifier"], "update"),
-        (mine, "CFAssociation", body["identifier"], "delete"),
+        (document_id, "CFDocument", document_id, "create"),
+        (document_id, "CFItem", origin["identifier"], "create"),
+        (document_id, "CFItem", destination["identifier"], "create"),
+        (document_id, "CFAssociation", body["identifier"], "create"),
+        (document_id, "CFItem", origin["identifier"], "update"),
+        (document_id, "CFAssociation", body["identifier"], "delete"),
     ]

@@ -34,48 +34,48 @@ async def _item_of_no_document_with_links(api: Api, body: Body) -> None:
     await api.put("/CFItems", {"item": item}, 422)
 
 
-async def _association_to_nothing(api: Api, body: Body) -> None:
+async def _association_to_unknown_node(api: Api, body: Body) -> None:
     association = body["CFAssociations"][0]
     links = {"CFAssociationGroupingURI": factories.link()}
-    sent = {**association, "destinationNodeURI": factories.link("nothing"), **links}
-    await api.put("/CFItemAssociations", {"association": sent}, 422)
+    payload = {**association, "destinationNodeURI": factories.link("nothing"), **links}
+    await api.put("/CFItemAssociations", {"association": payload}, 422)
 
 
-async def _association_of_no_document(api: Api, body: Body) -> None:
-    sent = {**body["CFAssociations"][0], "CFDocumentURI": factories.link("nowhere")}
-    await api.put("/CFItemAssociations", {"association": sent}, 422)
+async def _association_of_unknown_document(api: Api, body: Body) -> None:
+    payload = {**body["CFAssociations"][0], "CFDocumentURI": factories.link("nowhere")}
+    await api.put("/CFItemAssociations", {"association": payload}, 422)
 
 
-async def _triple_of_another(api: Api, body: Body) -> None:
-    sent = {**body["CFAssociations"][0], "identifier": factories.new_id()}
-    await api.put("/CFItemAssociations", {"association": sent}, 409)
+async def _triple_of_other_document(api: Api, body: Body) -> None:
+    payload = {**body["CFAssociations"][0], "identifier": factories.new_id()}
+    await api.put("/CFItemAssociations", {"association": payload}, 409)
 
 
-async def _package_that_is_there(api: Api, body: Body) -> None:
-    sent = factories.package(body["CFDocument"]["identifier"])
-    await api.send("POST", "/CFPackages", 409, sent)
+async def _post_of_existing_package(api: Api, body: Body) -> None:
+    payload = factories.package(body["CFDocument"]["identifier"])
+    await api.send("POST", "/CFPackages", 409, payload)
 
 
-async def _package_that_is_not_there(api: Api, _: Body) -> None:
-    sent = factories.package_with_every_class()
-    await api.send("PUT", f"/CFPackages/{get_identifier(sent['CFDocument'])}", 404, sent)
+async def _put_of_unknown_package(api: Api, _: Body) -> None:
+    payload = factories.package_with_every_class()
+    await api.send("PUT", f"/CFPackages/{get_identifier(payload['CFDocument'])}", 404, payload)
 
 
-async def _package_with_items_of_another(api: Api, body: Body) -> None:
-    sent = factories.package_with_every_class()
-    sent["CFItems"].append(body["CFItems"][0])
-    await api.send("POST", "/CFPackages", 409, sent)
+async def _package_with_items_of_other_document(api: Api, body: Body) -> None:
+    payload = factories.package_with_every_class()
+    payload["CFItems"].append(body["CFItems"][0])
+    await api.send("POST", "/CFPackages", 409, payload)
 
 
 REJECTED_WRITES: list[Write] = [
     _item_of_no_document,
     _item_of_no_document_with_links,
-    _association_to_nothing,
-    _association_of_no_document,
-    _triple_of_another,
-    _package_that_is_there,
-    _package_that_is_not_there,
-    _package_with_items_of_another,
+    _association_to_unknown_node,
+    _association_of_unknown_document,
+    _triple_of_other_document,
+    _post_of_existing_package,
+    _put_of_unknown_package,
+    _package_with_items_of_other_document,
 ]
 
 
@@ -99,6 +99,6 @@ async def test_document_put_with_taken_package_changes_nothing(api: Api, execute
     body, other = await upload_linked_framework(api), await api.create_document()
     before = await contents(execute)
     document = factories.document(body["CFDocument"]["identifier"])
-    sent = {**document, "CFPackageURI": other["CFPackageURI"]}
-    await api.put("/CFDocuments", sent, 409)
+    payload = {**document, "CFPackageURI": other["CFPackageURI"]}
+    await api.put("/CFDocuments", payload, 409)
     assert await contents(execute) == before

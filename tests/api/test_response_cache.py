@@ -37,7 +37,7 @@ async def other_worker(settings: Settings, app: FastAPI) -> AsyncIterator[FastAP
 
 
 @pytest.fixture
-async def elsewhere(api: Api, other_worker: FastAPI) -> AsyncIterator[Api]:
+async def other_api(api: Api, other_worker: FastAPI) -> AsyncIterator[Api]:
     """Return the same client for the other worker."""
     async with create_client(other_worker) as client:
         client.headers = api.client.headers
@@ -95,8 +95,8 @@ async def _document(api: Api, _: Database, body: Body) -> None:
 
 
 async def _package(api: Api, _: Database, body: Body) -> None:
-    fewer = {**body, "CFItems": body["CFItems"][:2], "CFAssociations": []}
-    await api.send("PUT", f"/CFPackages/{body['CFDocument']['identifier']}", 200, fewer)
+    smaller = {**body, "CFItems": body["CFItems"][:2], "CFAssociations": []}
+    await api.send("PUT", f"/CFPackages/{body['CFDocument']['identifier']}", 200, smaller)
 
 
 async def _definitions(api: Api, _: Database, body: Body) -> None:
@@ -158,7 +158,7 @@ WRITES: list[Write] = [
 @pytest.mark.parametrize("write", WRITES, ids=lambda write: write.__name__.strip("_"))
 async def test_write_by_one_worker_is_visible_in_the_other(
     api: Api,
-    elsewhere: Api,
+    other_api: Api,
     other_worker: FastAPI,
     database_url: str,
     settings: Settings,
@@ -168,17 +168,17 @@ async def test_write_by_one_worker_is_visible_in_the_other(
     body = await framework(api)
     path = f"/CFPackages/{body['CFDocument']['identifier']}{kind}"
     async with Database.open(database_url, settings) as database:
-        before = await elsewhere.send("GET", path, 200)
-        await write(elsewhere if write is _keyword else api, database, body)
-        after = await elsewhere.send("GET", path, 200)
+        before = await other_api.send("GET", path, 200)
+        await write(other_api if write is _keyword else api, database, body)
+        after = await other_api.send("GET", path, 200)
         tag = {"If-None-Match": before.headers["ETag"]}
-        again = await elsewhere.client.get(f"{api.profile.prefix}{path}", headers=tag)
+        response = await other_api.client.get(f"{api.profile.prefix}{path}", headers=tag)
         # A cache without capacity, so that this response is read from the tables.
         other_worker.state.app_state.response_cache = ResponseCache(megabytes=0, producers=4)
-        fresh = await elsewhere.send("GET", path, 200)
+        fresh = await other_api.send("GET", path, 200)
         assert after.json() == fresh.json()
-        assert again.status_code in {200, 304}
-        assert again.status_code == 200 or before.json() == fresh.json()
+        assert response.status_code in {200, 304}
+        assert response.status_code == 200 or before.json() == fresh.json()
 
 
 async def test_if_none_match_returns_304(api: Api) -> None:
@@ -240,8 +240,8 @@ async def test_if_modified_since_returns_304(api: Api, execute: Execute) -> None
     for other in ("Thu, 15 Jan 2026 09:29:59 GMT", "yesterday"):
         response = await api.client.get(path, headers={"If-Modified-Since": other})
         assert response.status_code == 200
-    both = {"If-Modified-Since": last_modified, "If-None-Match": '"another"'}
-    assert (await api.client.get(path, headers=both)).status_code == 200
+    headers = {"If-Modified-Since": last_modified, "If-None-Match": '"another"'}
+    assert (await api.client.get(path, headers=headers)).status_code == 200
 
 
 async def test_marks_are_folded_and_the_revision_stays(api: Api, execute: Execute) -> None:
@@ -255,8 +255,8 @@ async def test_marks_are_folded_and_the_revision_stays(api: Api, execute: Execut
     for _ in range(2):
         response = await api.client.get(api.profile.prefix + path, headers=tag)
         assert response.status_code == 304
-    left = "SELECT 1 FROM revision_marks WHERE scope IN ('', '/', $1)"
-    assert not await execute(left, document["identifier"])
+    statement = "SELECT 1 FROM revision_marks WHERE scope IN ('', '/', $1)"
+    assert not await execute(statement, document["identifier"])
     await api.create_item(document)
     response = await api.client.get(api.profile.prefix + path, headers=tag)
     assert response.status_code == 200
@@ -352,7 +352,7 @@ async def test_failed_response_raises_in_all_readers_and_is_not_cached() -> None
     assert cache.get(("key",)) is None
 
 
-async def test_shared_reads_see_own_write_and_missing_entities(api: Api, elsewhere: Api) -> None:
+async def test_shared_reads_see_own_write_and_missing_entities(api: Api, other_api: Api) -> None:
     """Shared queries return what a query of their own would return."""
     body = await framework(api)
     identifier = body["CFDocument"]["identifier"]
@@ -360,7 +360,7 @@ async def test_shared_reads_see_own_write_and_missing_entities(api: Api, elsewhe
 
     async def write_and_read(number: int) -> None:
         item = factories.item(identifier, fullStatement=f"statement {number}")
-        writer, reader = (api, elsewhere) if number % 2 else (elsewhere, api)
+        writer, reader = (api, other_api) if number % 2 else (other_api, api)
         await writer.put("/CFItems", item)
         package = (await reader.send("GET", path, 200)).json()
         package = package.get("CFPackage", package)

@@ -91,8 +91,8 @@ async def send_back(api: Api, host: str, package: Any) -> None:
             await api.send("PUT", target, 201, with_host(host, body), headers=headers)
     path = f"/CFPackages/{quote(document)}"
     response = (await api.send("GET", path, 200, headers=headers)).json()
-    answer = await api.send("PUT", path, 200, with_host(host, response), headers=headers)
-    changes = answer.json()["result"]["changes"]
+    result = await api.send("PUT", path, 200, with_host(host, response), headers=headers)
+    changes = result.json()["result"]["changes"]
     assert {name: changes[name] for name in ("created", "updated", "deleted")} == {
         "created": 0,
         "updated": 0,
@@ -181,10 +181,10 @@ async def test_default_item_type_with_a_link_is_stored(api: Api) -> None:
 )
 async def test_uri_of_another_entity_or_server_is_stored(api: Api, uri: str) -> None:
     item = await api.create_item(await api.create_document())
-    sent = uri.replace("{id}", item["identifier"])
-    await api.put("/CFItems", {"item": {**item, "uri": sent}})
+    stored_uri = uri.replace("{id}", item["identifier"])
+    await api.put("/CFItems", {"item": {**item, "uri": stored_uri}})
     response = await api.client.get(f"{STANDARD}/CFItems/{item['identifier']}")
-    assert response.json()["uri"] == sent
+    assert response.json()["uri"] == stored_uri
 
 
 @pytest.mark.parametrize("prefix", [profile.prefix for profile in PROFILES])
@@ -212,8 +212,8 @@ async def test_changes_in_a_response_are_stored(api: Api) -> None:
 
 
 async def test_edited_links_with_one_identifier_keep_their_uris(api: Api) -> None:
-    sent = [factories.link("shared", title=f"title {number}") for number in range(3)]
-    links = [{**link, "uri": f"urn:x:{number}"} for number, link in enumerate(sent)]
+    stored_links = [factories.link("shared", title=f"title {number}") for number in range(3)]
+    links = [{**link, "uri": f"urn:x:{number}"} for number, link in enumerate(stored_links)]
     document = await api.create_document()
     item = await api.create_item(document, subjectURI=links)
     response = await api.get_entity("CFItem", item["identifier"])

@@ -112,12 +112,12 @@ async def test_fastapi_and_the_path_table_send_the_same_responses(api: Api, app:
     compiled = [await api.client.get(api.profile.prefix + path) for path in paths]
     app.dependency_overrides[get_count] = get_count
     try:
-        solved = [await api.client.get(api.profile.prefix + path) for path in paths]
+        resolved = [await api.client.get(api.profile.prefix + path) for path in paths]
     finally:
         app.dependency_overrides.clear()
-    for path, one, other in zip(paths, compiled, solved, strict=True):
-        assert one.status_code == other.status_code, path
-        assert one.content == other.content, path
+    for path, response, other in zip(paths, compiled, resolved, strict=True):
+        assert response.status_code == other.status_code, path
+        assert response.content == other.content, path
 
 
 async def get_count(request: Request) -> int:
@@ -170,7 +170,7 @@ async def get_missing() -> Response:
 
 
 @pytest.fixture
-async def things() -> AsyncIterator[AsyncClient]:
+async def things_client() -> AsyncIterator[AsyncClient]:
     app = FastAPI()
     app.include_router(router)
     app.add_middleware(RoutingMiddleware, routers=[("", router)])
@@ -179,26 +179,30 @@ async def things() -> AsyncIterator[AsyncClient]:
         yield client
 
 
-async def test_shared_dependency_runs_once_with_scopes_of_parents(things: AsyncClient) -> None:
-    assert (await things.get("/things/a")).text == "a, 1 1:outer inner, 1"
+async def test_shared_dependency_runs_once_with_scopes_of_parents(
+    things_client: AsyncClient,
+) -> None:
+    assert (await things_client.get("/things/a")).text == "a, 1 1:outer inner, 1"
 
 
-async def test_invalid_path_parameter_returns_422(things: AsyncClient) -> None:
-    response = await things.get("/things/invalid")
+async def test_invalid_path_parameter_returns_422(things_client: AsyncClient) -> None:
+    response = await things_client.get("/things/invalid")
     assert response.status_code == 422
     assert response.json()["detail"][0]["loc"] == ["path", "thingId"]
 
 
-async def test_exceptions_of_endpoints_reach_the_handlers_of_the_app(things: AsyncClient) -> None:
-    response = await things.get("/things")
+async def test_exceptions_of_endpoints_reach_the_handlers_of_the_app(
+    things_client: AsyncClient,
+) -> None:
+    response = await things_client.get("/things")
     assert response.status_code == 418
     assert response.json() == {"detail": "no things"}
 
 
-async def test_unknown_methods_and_paths_are_left_to_fastapi(things: AsyncClient) -> None:
-    assert (await things.put("/things/a")).status_code == 405
-    assert (await things.get("/things/")).status_code == 307
-    assert (await things.get("/things/a/b")).status_code == 404
+async def test_unknown_methods_and_paths_are_left_to_fastapi(things_client: AsyncClient) -> None:
+    assert (await things_client.put("/things/a")).status_code == 405
+    assert (await things_client.get("/things/")).status_code == 307
+    assert (await things_client.get("/things/a/b")).status_code == 404
 
 
 async def test_endpoints_with_other_kinds_of_dependencies_are_left_to_fastapi() -> None:

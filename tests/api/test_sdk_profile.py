@@ -52,9 +52,11 @@ async def test_item_has_empty_lists_and_a_default_type(sdk: Api) -> None:
 
 async def test_uris_are_urls_of_this_server(sdk: Api) -> None:
     body = factories.package_with_every_class()
-    far = factories.association("far-away", body["CFItems"][0]["identifier"])
-    up = factories.association(body["CFItems"][0]["identifier"], body["CFDocument"]["identifier"])
-    body["CFAssociations"] += [far, up]
+    external = factories.association("far-away", body["CFItems"][0]["identifier"])
+    root_association = factories.association(
+        body["CFItems"][0]["identifier"], body["CFDocument"]["identifier"]
+    )
+    body["CFAssociations"] += [external, root_association]
     await sdk.send("POST", "/CFPackages", 201, body)
     document = body["CFDocument"]["identifier"]
     item = await sdk.get_entity("CFItem", body["CFItems"][0]["identifier"])
@@ -66,11 +68,11 @@ async def test_uris_are_urls_of_this_server(sdk: Api) -> None:
     ):
         assert item[name]["uri"] == f"{BASE}/{collection}/{item[name]['sourcedId']}"
     assert item["subjectURI"][0]["uri"].startswith(f"{BASE}/CFSubjects/")
-    association = await sdk.get_entity("CFAssociation", far["identifier"])
-    assert association["originNodeURI"]["uri"] == far["originNodeURI"]["uri"]
+    association = await sdk.get_entity("CFAssociation", external["identifier"])
+    assert association["originNodeURI"]["uri"] == external["originNodeURI"]["uri"]
     local = association["destinationNodeURI"]
     assert local["uri"] == f"{BASE}/CFItems/{local['sourcedId']}"
-    association = await sdk.get_entity("CFAssociation", up["identifier"])
+    association = await sdk.get_entity("CFAssociation", root_association["identifier"])
     assert association["destinationNodeURI"]["uri"] == f"{BASE}/CFDocuments/{document}"
     package = await sdk.get_package(document)
     singles = [
@@ -162,13 +164,13 @@ async def test_captured_responses_are_returned_after_upload(sdk: Api, shared: Pa
     captured = json.loads(
         (shared / "reference/captures/package-items-and-associations.json").read_text()
     )
-    sent = captured["CFPackage"]
-    sent["CFDocument"] = factories.entity(sent.pop("sourcedId"), creator="c", title="Math")
-    await sdk.send("POST", "/CFPackages", 201, {"CFPackage": sent})
-    got = await sdk.get_package(sent["CFDocument"]["identifier"])
+    original = captured["CFPackage"]
+    original["CFDocument"] = factories.entity(original.pop("sourcedId"), creator="c", title="Math")
+    await sdk.send("POST", "/CFPackages", 201, {"CFPackage": original})
+    package = await sdk.get_package(original["CFDocument"]["identifier"])
     for kind in ("CFItems", "CFAssociations"):
-        assert len(got[kind]) == len(sent[kind])
-        for before, after in zip(sent[kind], got[kind], strict=True):
+        assert len(package[kind]) == len(original[kind])
+        for before, after in zip(original[kind], package[kind], strict=True):
             assert with_one_id(after) == with_host(before)
 
 
@@ -210,5 +212,5 @@ async def test_captured_tree_is_returned_after_upload(sdk: Api, shared: Path) ->
     body = {"CFDocument": document, "CFItems": items, "CFAssociations": edges}
     await sdk.send("POST", "/CFPackages", 201, body)
     response = await sdk.get(f"/CFPackages/{groups['sourcedId']}/groups")
-    got = with_one_id(response["CFPackageWithGroups"]["structuredContent"])
-    assert got == with_host(groups["structuredContent"])
+    tree = with_one_id(response["CFPackageWithGroups"]["structuredContent"])
+    assert tree == with_host(groups["structuredContent"])

@@ -42,7 +42,7 @@ PROFILES = (STANDARD_1_1, STANDARD_1_0)
 each_profile = pytest.mark.parametrize("version", PROFILES, ids=lambda profile: profile.version)
 
 
-def test_there_are_twelve_operations() -> None:
+def test_standard_has_twelve_operations() -> None:
     assert len(OPERATIONS) == 12
 
 
@@ -102,11 +102,11 @@ async def answers(
             yield operation, await api.get(path.format(identifier), **params)
 
 
-def without_empty_list(operation: str, answer: Any) -> Any:
+def without_empty_list(operation: str, response: Any) -> Any:
     """Replace an empty list of associations, because the schema requires at least one."""
-    if operation == "getCFItemAssociations" and answer["CFAssociations"] == []:
-        return {**answer, "CFAssociations": [factories.association("a", "b")]}
-    return answer
+    if operation == "getCFItemAssociations" and response["CFAssociations"] == []:
+        return {**response, "CFAssociations": [factories.association("a", "b")]}
+    return response
 
 
 REPAIRED = ("opensalt-2017-sample", "smarterbalanced-math-content-spec", "teks-118-economics")
@@ -157,15 +157,15 @@ async def test_each_response_is_valid_by_schemas_of_the_repository(client: Async
     assert seen == OPERATIONS.keys()
 
 
-def entities(operation: str, answer: Any) -> list[tuple[str, Any]]:
+def entities(operation: str, response: Any) -> list[tuple[str, Any]]:
     """Return the entities in a response with the names of their classes."""
     if operation == "getAllCFDocuments":
-        return [("CFDocument", document) for document in answer["CFDocuments"]]
+        return [("CFDocument", document) for document in response["CFDocuments"]]
     if operation == "getCFItemAssociations":
-        related = [("CFAssociation", each) for each in answer["CFAssociations"]]
-        return [("CFItem", answer["CFItem"]), *related]
+        associations = [("CFAssociation", each) for each in response["CFAssociations"]]
+        return [("CFItem", response["CFItem"]), *associations]
     name = operation.removeprefix("get")
-    return [(name, entity) for entity in answer.get(f"{name}s", [answer])]
+    return [(name, entity) for entity in response.get(f"{name}s", [response])]
 
 
 def test_schemas_in_this_repository_match_the_model() -> None:
@@ -247,11 +247,11 @@ async def test_extensions_are_returned_on_request(client: AsyncClient) -> None:
         f"{STANDARD_1_1.prefix}/CFPackages/{json.loads(read_sample())['CFDocument']['identifier']}"
     )
     assert "extensions" not in (await client.get(path)).text
-    shown = (await client.get(path, params={"extensions": "true"})).json()
-    sent = json.loads(read_sample())
-    assert shown["extensions"] == sent["extensions"]
-    assert shown["CFDocument"]["extensions"] == sent["CFDocument"]["extensions"]
-    assert shown["CFDefinitions"]["extensions"] == sent["CFDefinitions"]["extensions"]
+    package = (await client.get(path, params={"extensions": "true"})).json()
+    sample = json.loads(read_sample())
+    assert package["extensions"] == sample["extensions"]
+    assert package["CFDocument"]["extensions"] == sample["CFDocument"]["extensions"]
+    assert package["CFDefinitions"]["extensions"] == sample["CFDefinitions"]["extensions"]
 
 
 async def test_case_1_0_omits_additions_of_1_1(client: AsyncClient) -> None:

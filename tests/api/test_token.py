@@ -33,26 +33,26 @@ def basic(client_id: str, secret: str) -> dict[str, str]:
     return {"Authorization": f"Basic {encoded}"}
 
 
-def assert_issued(answer: Response, scopes: frozenset[Scope] = frozenset(Scope)) -> str:
-    assert answer.status_code == 200, answer.text
-    body = answer.json()
+def assert_issued(response: Response, scopes: frozenset[Scope] = frozenset(Scope)) -> str:
+    assert response.status_code == 200, response.text
+    body = response.json()
     assert set(body) == {"access_token", "token_type", "expires_in", "scope"}
     assert body["token_type"] == "Bearer"
     assert body["expires_in"] == 1800
     assert body["scope"] == format_scopes(scopes)
-    assert answer.headers["Cache-Control"] == "no-store"
-    assert answer.headers["Pragma"] == "no-cache"
+    assert response.headers["Cache-Control"] == "no-store"
+    assert response.headers["Pragma"] == "no-cache"
     assert decode_unverified(body["access_token"])[1]["scope"] == format_scopes(scopes)
     return cast("str", body["access_token"])
 
 
-def assert_refused(answer: Response, error: str, status: int = 400) -> str:
-    assert (answer.status_code, answer.json()["error"]) == (status, error)
-    assert set(answer.json()) == {"error", "error_description"}
-    assert answer.headers["Cache-Control"] == "no-store"
+def assert_refused(response: Response, error: str, status: int = 400) -> str:
+    assert (response.status_code, response.json()["error"]) == (status, error)
+    assert set(response.json()) == {"error", "error_description"}
+    assert response.headers["Cache-Control"] == "no-store"
     challenge = 'Basic realm="case-server"' if status == 401 else None
-    assert answer.headers.get("WWW-Authenticate") == challenge
-    return cast("str", answer.json()["error_description"])
+    assert response.headers.get("WWW-Authenticate") == challenge
+    return cast("str", response.json()["error_description"])
 
 
 @pytest.fixture(scope="module")
@@ -170,12 +170,12 @@ async def test_scope_not_allowed_for_client_returns_invalid_scope(
     http: AsyncClient, database: Database
 ) -> None:
     await add_client(database, "reader", None, [Scope.READONLY], hash_secret(SECRET))
-    sent = {**GRANT, "client_id": "reader", "client_secret": SECRET}
+    form = {**GRANT, "client_id": "reader", "client_secret": SECRET}
     requested = f"openid {Scope.READONLY} {Scope.DELETE}"
-    refused = assert_refused(
-        await http.post(PATH, data={**sent, "scope": requested}), "invalid_scope"
+    description = assert_refused(
+        await http.post(PATH, data={**form, "scope": requested}), "invalid_scope"
     )
-    assert f"does not have the scope {Scope.DELETE}: leave it out." in refused
+    assert f"does not have the scope {Scope.DELETE}: leave it out." in description
 
 
 @pytest.mark.parametrize(
@@ -285,15 +285,15 @@ async def test_secret_is_never_logged(
     http: AsyncClient, secret: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    sent = {**SENT, "client_secret": secret}
+    form = {**SENT, "client_secret": secret}
     for _ in range(3):
         tokens = [
-            (await http.post(PATH, data=sent)).json().get("access_token"),
-            (await http.post(PATH, json=sent)).json().get("access_token"),
+            (await http.post(PATH, data=form)).json().get("access_token"),
+            (await http.post(PATH, json=form)).json().get("access_token"),
             (await http.post(PATH, data=GRANT, headers=basic(ID, secret))).json(),
         ]
-    await http.post(PATH, json={**sent, "scope": 7})
-    await http.post(PATH, data={**sent, "grant_type": "password"})
+    await http.post(PATH, json={**form, "scope": 7})
+    await http.post(PATH, data={**form, "grant_type": "password"})
     assert caplog.records
     encoded = base64.b64encode(f"{ID}:{secret}".encode()).decode()
     for hidden in (secret, quote_plus(secret), encoded, *filter(None, tokens[:2])):

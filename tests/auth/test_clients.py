@@ -216,10 +216,10 @@ async def test_new_key_is_loaded_by_other_process(
     verifier = TokenVerifier(issuer, [], find_scopes=clients.find_scopes)
     before, _ = issuer.issue("first", READ)
     new = await rotate_key(database)
-    elsewhere = LocalIssuer(await load_signing_keys(database), issuer.url, 3600)
-    after, _ = elsewhere.issue("first", READ)
+    other_issuer = LocalIssuer(await load_signing_keys(database), issuer.url, 3600)
+    after, _ = other_issuer.issue("first", READ)
 
-    assert elsewhere.key_ids[-1] == new != issuer.key_ids[-1]
+    assert other_issuer.key_ids[-1] == new != issuer.key_ids[-1]
     assert await verifier.verify(after)
     assert issuer.key_ids[-1] == new
     assert await verifier.verify(before)
@@ -246,6 +246,6 @@ async def test_expired_keys_are_deleted(
         insert = f"INSERT INTO signing_keys VALUES ($1, $2, now() - interval '{age} hours')"
         await execute(insert, f"{age} hours old", generate_signing_key().private_pem)
     new = await rotate_key(database)
-    left = {listed.kid for listed in await auth_store.list_signing_keys(database)}
-    assert "90 hours old" not in left
-    assert {"60 hours old", "20 hours old", new} <= left
+    key_ids = {listed.kid for listed in await auth_store.list_signing_keys(database)}
+    assert "90 hours old" not in key_ids
+    assert {"60 hours old", "20 hours old", new} <= key_ids

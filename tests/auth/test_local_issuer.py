@@ -51,8 +51,8 @@ def test_local_token_has_cognito_claims() -> None:
     assert claims["scope"] == format_scopes(frozenset(Scope))
     assert claims["iss"] == issuer.url == "http://here.test"
     assert (claims["token_use"], claims["version"]) == ("access", 2)
-    again, _ = issuer.issue("robot", frozenset(Scope))
-    assert claims["jti"] != decode_unverified(again)[1]["jti"]
+    second_token, _ = issuer.issue("robot", frozenset(Scope))
+    assert claims["jti"] != decode_unverified(second_token)[1]["jti"]
 
 
 async def test_newest_key_signs_and_all_keys_are_published() -> None:
@@ -142,24 +142,24 @@ async def test_empty_key_set_is_a_failed_fetch(federation: Federation) -> None:
 
 async def test_issuer_without_keys_raises_service_unavailable(federation: Federation) -> None:
     federation.external.down = True
-    with pytest.raises(ServiceUnavailable) as caught:
+    with pytest.raises(ServiceUnavailable) as exc_info:
         await federation.get_key()
-    assert caught.value.headers == {"Retry-After": "5"}
+    assert exc_info.value.headers == {"Retry-After": "5"}
 
     federation.external.down = False
     federation.clock.now += 2.5
-    with pytest.raises(ServiceUnavailable) as caught:
+    with pytest.raises(ServiceUnavailable) as exc_info:
         await federation.get_key()
-    assert caught.value.headers == {"Retry-After": "3"}
+    assert exc_info.value.headers == {"Retry-After": "3"}
 
     federation.clock.now += 2.5
     assert await federation.get_key()
 
 
 async def test_unreachable_issuer_raises_service_unavailable(http: AsyncClient) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # and does not listen
-        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))  # and does not listen
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
 
         with pytest.raises(ServiceUnavailable, match=url):
             await TrustedIssuer(url, http).get_key("x")
@@ -188,8 +188,8 @@ async def test_cached_keys_are_used_while_issuer_is_down(federation: Federation)
 
 
 async def test_changed_keys_call_on_key_change(federation: Federation) -> None:
-    start, announced = federation.clock.now, list[float]()
-    federation.trusted.on_key_change = lambda: announced.append(federation.clock.now)
+    start, change_times = federation.clock.now, list[float]()
+    federation.trusted.on_key_change = lambda: change_times.append(federation.clock.now)
 
     await federation.get_key()
     federation.clock.now += 1000
@@ -200,7 +200,7 @@ async def test_changed_keys_call_on_key_change(federation: Federation) -> None:
     await federation.get_key()
 
     assert federation.external.fetches == 3
-    assert announced == [start, start + 2000]
+    assert change_times == [start, start + 2000]
 
 
 @pytest.mark.parametrize("uri", ["file:///etc/passwd", "ftp://localhost/", "http://[", "x"])

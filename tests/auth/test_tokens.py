@@ -33,18 +33,18 @@ def check(token: str, jwk: dict[str, Any] | None = None, leeway: int = 0) -> dic
 
 
 def refusal(token: str, jwk: dict[str, Any] | None = None, leeway: int = 0) -> str:
-    with pytest.raises(TokenError) as caught:
+    with pytest.raises(TokenError) as exc_info:
         check(token, jwk, leeway)
-    return str(caught.value)
+    return str(exc_info.value)
 
 
 def test_encoded_token_is_decoded() -> None:
-    stated = claims(scope="a b")
+    payload = claims(scope="a b")
 
-    token = encode_token(KEY, stated)
+    token = encode_token(KEY, payload)
 
-    assert check(token) == stated
-    assert decode_unverified(token) == ({"alg": "RS256", "typ": "JWT", "kid": KEY.kid}, stated)
+    assert check(token) == payload
+    assert decode_unverified(token) == ({"alg": "RS256", "typ": "JWT", "kid": KEY.kid}, payload)
 
 
 def test_repr_of_key_hides_private_key() -> None:
@@ -122,9 +122,9 @@ def test_token_of_other_issuer_is_rejected() -> None:
 
 
 def test_audience_and_at_hash_are_not_verified() -> None:
-    stated = claims(aud=["account"], at_hash="x", jti=7)
+    payload = claims(aud=["account"], at_hash="x", jti=7)
 
-    assert check(encode_token(KEY, stated)) == stated
+    assert check(encode_token(KEY, payload)) == payload
 
 
 @pytest.mark.parametrize(

@@ -33,10 +33,10 @@ def token(key: SigningKey = NEW, **changes: Any) -> str:
 
 
 async def refusal(verifier: TokenVerifier, text: str) -> str:
-    with pytest.raises(Unauthorized) as caught:
+    with pytest.raises(Unauthorized) as exc_info:
         await verifier.verify(text)
-    challenge = caught.value.headers["WWW-Authenticate"]
-    description = caught.value.description
+    challenge = exc_info.value.headers["WWW-Authenticate"]
+    description = exc_info.value.description
     assert challenge == f'Bearer error="invalid_token", error_description="{description}"'
     assert verifier.get_cached_caller(text) is None
     return description
@@ -74,14 +74,14 @@ async def test_client_id_of_caller(
 
 async def test_rejection_contains_reason(verifier: TokenVerifier) -> None:
     foreign = SigningKey(NEW.kid, FOREIGN.private_pem)
-    unknown = SigningKey("x", NEW.private_pem)
+    unknown_key = SigningKey("x", NEW.private_pem)
     past = int(time.time()) - 1
 
     assert "is not a signed JSON Web Token" in await refusal(verifier, "rubbish")
     assert "has expired" in await refusal(verifier, token(exp=past))
     assert "lacks the claim exp" in await refusal(verifier, token(exp=None))
     assert "signature" in await refusal(verifier, token(foreign))
-    assert "key that this server does not have" in await refusal(verifier, token(unknown))
+    assert "key that this server does not have" in await refusal(verifier, token(unknown_key))
     assert "not an access token" in await refusal(verifier, token(token_use="id"))
     for issuer in ("http://other.test", None, ["x"], HERE + "/x"):
         assert "does not trust its issuer" in await refusal(verifier, token(iss=issuer))
@@ -221,7 +221,7 @@ async def test_unreachable_issuer_returns_503(
 ) -> None:
     external_issuer.down = True
 
-    with pytest.raises(ServiceUnavailable) as caught:
+    with pytest.raises(ServiceUnavailable) as exc_info:
         await trusting.verify(external_issuer.create_token())
-    assert caught.value.headers["Retry-After"] == "5"
+    assert exc_info.value.headers["Retry-After"] == "5"
     assert await trusting.verify(token())

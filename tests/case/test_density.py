@@ -80,7 +80,7 @@ def test_too_dense_entity_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "member"),
+    ("field", "member"),
     [
         ("CFItems", "{}"),
         ("CFAssociations", "0"),
@@ -90,9 +90,9 @@ def test_too_dense_entity_is_named() -> None:
         ("CFConcepts", "[0,0]"),
     ],
 )
-def test_array_with_too_many_members_is_rejected(place: str, member: str) -> None:
+def test_array_with_too_many_members_is_rejected(field: str, member: str) -> None:
     body = factories.package(CFRubrics=[], CFDefinitions={"CFConcepts": []})
-    (body["CFDefinitions"] if place == "CFConcepts" else body)[place] = "HERE"
+    (body["CFDefinitions"] if field == "CFConcepts" else body)[field] = "HERE"
     raw = written(body).replace(b'"HERE"', f"[{','.join([member] * 100_000)}]".encode())
     with pytest.raises(ContentTooLarge, match="the body contains about"):
         parse_large_package(raw)
@@ -140,9 +140,9 @@ def test_dense_package_is_parsed_with_allow_dense() -> None:
 def test_dense_package_with_problems_is_repaired_or_refused_with_their_paths() -> None:
     body = with_extensions({"embedding": vector()})
     body["CFItems"][40]["notes"] = 5
-    with pytest.raises(UnprocessableContent) as refused:
+    with pytest.raises(UnprocessableContent) as exc_info:
         parse_large_package(written(body))
-    assert [problem["path"] for problem in refused.value.problems] == ["CFItems[40].notes"]
+    assert [problem["path"] for problem in exc_info.value.problems] == ["CFItems[40].notes"]
     package, repairs = repair_and_parse(written(body))
     assert isinstance(package, PreparedPackage)
     assert [repair.path for repair in repairs] == ["CFItems[40].notes"]

@@ -52,8 +52,8 @@ def package() -> Body:
 def as_json_lines(raw: bytes) -> bytes:
     """Convert a package to JSON lines without parsing its numbers."""
     text = raw.decode()
-    document, _, rest = text.removeprefix('{"CFDocument": ').partition(', "CFItems": [')
-    item = rest.partition('], "CFAssociations"')[0]
+    document, _, remaining = text.removeprefix('{"CFDocument": ').partition(', "CFItems": [')
+    item = remaining.partition('], "CFAssociations"')[0]
     return f'{{"CFDocument": {document}}}\n{{"CFItem": {item}}}\n'.encode()
 
 
@@ -72,8 +72,8 @@ READERS: dict[str, Callable[[bytes], Any]] = {
 }
 
 
-def bodies(found: Any) -> list[str]:
-    return [row.body for row in found.rows]
+def bodies(package: Any) -> list[str]:
+    return [row.body for row in package.rows]
 
 
 def problem_paths(error: pytest.ExceptionInfo[UnprocessableContent]) -> list[str]:
@@ -96,17 +96,17 @@ def test_exact_number_keeps_its_value(reader: Callable[[bytes], Any], number: st
 @pytest.mark.parametrize("reader", READERS.values(), ids=READERS.keys())
 @pytest.mark.parametrize("number", [*CHANGED, *BEYOND])
 def test_inexact_number_is_refused_with_path(reader: Callable[[bytes], Any], number: str) -> None:
-    with pytest.raises(UnprocessableContent) as refused:
+    with pytest.raises(UnprocessableContent) as exc_info:
         bodies(reader(written(package(), number)))
     if number in CHANGED:
-        (problem,) = refused.value.problems
+        (problem,) = exc_info.value.problems
         assert (
             problem["path"].removeprefix("line 2 (").removesuffix(")").endswith("extensions.a.b[1]")
         )
         assert number[:50] in problem["message"]
         assert "send that, or a string" in problem["message"]
     else:
-        assert "cannot be stored" in str(refused.value.problems)
+        assert "cannot be stored" in str(exc_info.value.problems)
 
 
 @pytest.mark.parametrize("reader", READERS)
@@ -119,9 +119,9 @@ def test_inexact_number_is_refused_with_path(reader: Callable[[bytes], Any], num
     ],
 )
 def test_nan_and_infinity_are_refused_by_name(number: str, message: str, reader: str) -> None:
-    with pytest.raises(UnprocessableContent) as refused:
+    with pytest.raises(UnprocessableContent) as exc_info:
         bodies(READERS[reader](written(package(), number)))
-    (problem,) = refused.value.problems
+    (problem,) = exc_info.value.problems
     assert f"extensions.a.b[1]: {message}" in problem["message"]
 
 
@@ -130,10 +130,10 @@ def test_nan_and_infinity_are_refused_by_name(number: str, message: str, reader:
 def test_put_names_the_number_and_every_other_problem(number: str, wrapper: str | None) -> None:
     item = factories.item("d", extensions={"a": "HERE", "b": "HERE"}, notes=5)
     body = {wrapper: item} if wrapper else item
-    with pytest.raises(UnprocessableContent) as refused:
+    with pytest.raises(UnprocessableContent) as exc_info:
         parse_json_body(CFItem, written(body, number), ("item",))
     prefix = f"{wrapper}." if wrapper else ""
-    assert sorted(problem_paths(refused)) == [
+    assert sorted(problem_paths(exc_info)) == [
         f"{prefix}extensions.a",
         f"{prefix}extensions.b",
         f"{prefix}notes",
@@ -145,9 +145,9 @@ def test_put_names_the_number_and_every_other_problem(number: str, wrapper: str 
 def test_inexact_number_in_valid_body_is_rejected(notes: str, spelling: str) -> None:
     item = factories.item("d", extensions={"a": "HERE"}, notes=notes)
     item[spelling] = item.pop("identifier")
-    with pytest.raises(UnprocessableContent) as refused:
+    with pytest.raises(UnprocessableContent) as exc_info:
         parse_json_body(CFItem, written(item, CHANGED[0]))
-    assert problem_paths(refused) == ["extensions.a"]
+    assert problem_paths(exc_info) == ["extensions.a"]
 
 
 @pytest.mark.parametrize(
@@ -161,13 +161,13 @@ def test_sequence_number_with_integral_value_is_accepted(number: str, value: int
 @pytest.mark.parametrize("number", ["7.00000000000000000001", "1e-400", "1e400", "7.5"])
 def test_sequence_number_with_fraction_is_rejected(number: str) -> None:
     body = factories.association("a", "b", sequenceNumber="HERE")
-    with pytest.raises(UnprocessableContent) as refused:
+    with pytest.raises(UnprocessableContent) as exc_info:
         parse_json_body(CFAssociation, written(body, number))
-    assert problem_paths(refused) == ["sequenceNumber"]
-    whole = factories.package(CFAssociations=[body])
-    with pytest.raises(UnprocessableContent) as refused:
-        parse_large_package(written(whole, number))
-    assert problem_paths(refused) == ["CFAssociations[0].sequenceNumber"]
+    assert problem_paths(exc_info) == ["sequenceNumber"]
+    package = factories.package(CFAssociations=[body])
+    with pytest.raises(UnprocessableContent) as exc_info:
+        parse_large_package(written(package, number))
+    assert problem_paths(exc_info) == ["CFAssociations[0].sequenceNumber"]
 
 
 @pytest.mark.parametrize("field", ["weight", "score"])
@@ -175,12 +175,12 @@ def test_sequence_number_with_fraction_is_rejected(number: str) -> None:
 def test_inexact_weight_is_rejected(field: str, number: str) -> None:
     rubric = factories.rubric()
     criterion = rubric["CFRubricCriteria"][0]
-    place = criterion if field == "weight" else criterion["CFRubricCriterionLevels"][1]
-    place[field] = "HERE"
+    holder = criterion if field == "weight" else criterion["CFRubricCriterionLevels"][1]
+    holder[field] = "HERE"
     body = factories.package(CFRubrics=[rubric])
-    with pytest.raises(UnprocessableContent) as refused:
+    with pytest.raises(UnprocessableContent) as exc_info:
         bodies(parse_large_package(written(body, number)))
-    (path,) = problem_paths(refused)
+    (path,) = problem_paths(exc_info)
     assert path.startswith("CFRubrics[0].CFRubricCriteria[0]")
     assert path.endswith(f".{field}")
 
@@ -206,9 +206,9 @@ def test_weight_written_as_a_string_is_repaired_only_where_its_value_stays() -> 
 def test_unknown_field_moved_under_extensions_keeps_its_number_or_is_refused() -> None:
     body = factories.package(CFItems=[factories.packed_item(vector=["HERE"])], CFAssociations=[])
     assert repair_and_parse(written(body, "0.25"))[1]
-    with pytest.raises(UnprocessableContent) as refused:
+    with pytest.raises(UnprocessableContent) as exc_info:
         repair_and_parse(written(body, CHANGED[0]))
-    assert problem_paths(refused) == ["CFItems[0].vector[0]"]
+    assert problem_paths(exc_info) == ["CFItems[0].vector[0]"]
 
 
 def test_code_written_as_a_number_is_repaired_to_its_text() -> None:

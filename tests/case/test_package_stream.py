@@ -37,8 +37,8 @@ def body() -> Body:
 def set_value(*steps: Any, value: Any) -> Callable[[Body], Any]:
     """Return a function that sets the value at a path."""
 
-    def change(whole: Body) -> None:
-        part: Any = whole
+    def change(package: Body) -> None:
+        part: Any = package
         for step in steps[:-1]:
             part = part[step]
         part[steps[-1]] = value
@@ -46,9 +46,9 @@ def set_value(*steps: Any, value: Any) -> Callable[[Body], Any]:
     return change
 
 
-def lengthen(whole: Body) -> None:
+def lengthen(package: Body) -> None:
     """Add criteria for several chunks, with problems in the last one."""
-    (rubric,) = whole["CFRubrics"]
+    (rubric,) = package["CFRubrics"]
     criteria = [factories.rubric()["CFRubricCriteria"][0] for _ in range(CHUNK_MEMBERS * 2 + 5)]
     for criterion in criteria:
         criterion["CFRubricCriterionLevels"] = []
@@ -56,17 +56,17 @@ def lengthen(whole: Body) -> None:
     rubric["CFRubricCriteria"] = criteria
 
 
-def repeat(whole: Body) -> None:
+def repeat(package: Body) -> None:
     """Duplicate an item, a triple and a definition."""
-    whole["CFItems"].append(whole["CFItems"][3])
-    whole["CFAssociations"].append({**whole["CFAssociations"][0], "identifier": "another"})
-    whole["CFDefinitions"]["CFItemTypes"].append(whole["CFDefinitions"]["CFItemTypes"][0])
+    package["CFItems"].append(package["CFItems"][3])
+    package["CFAssociations"].append({**package["CFAssociations"][0], "identifier": "another"})
+    package["CFDefinitions"]["CFItemTypes"].append(package["CFDefinitions"]["CFItemTypes"][0])
 
 
 CHANGES: dict[str, tuple[Callable[[Body], Any], ...]] = {
     "nothing": (),
-    "no document": (lambda whole: whole.pop("CFDocument"),),
-    "no items": (lambda whole: whole.pop("CFItems"),),
+    "no document": (lambda package: package.pop("CFDocument"),),
+    "no items": (lambda package: package.pop("CFItems"),),
     "items that are no list": (set_value("CFItems", value={}),),
     "items that are null": (set_value("CFItems", value=None),),
     "an item that is a text": (set_value("CFItems", 40, value="x"),),
@@ -124,7 +124,7 @@ CHANGES: dict[str, tuple[Callable[[Body], Any], ...]] = {
         set_value("CFAssociations", 0, "originNodeURI", "identifier", value=".."),
         set_value("CFDefinitions", "CFItemTypes", 2, "identifier", value=".."),
     ),
-    "another spelling": (lambda whole: set_value("sourcedId", value="a")(whole["CFItems"][4]),),
+    "another spelling": (lambda package: set_value("sourcedId", value="a")(package["CFItems"][4]),),
     "a licence of the SDK": (set_value("CFDocument", "licenseUri", value="CC BY 4.0"),),
     "a NUL in a long text": (set_value("CFItems", 7, "fullStatement", value="x" * 5000 + "\x00"),),
     "a NUL in a very long text": (set_value("CFItems", 7, "fullStatement", value=LONG + "\x00"),),
@@ -141,10 +141,10 @@ CHANGES: dict[str, tuple[Callable[[Body], Any], ...]] = {
 
 
 def changed_body(name: str) -> Body:
-    whole = body()
+    package = body()
     for change in CHANGES[name]:
-        change(whole)
-    return whole
+        change(package)
+    return package
 
 
 def result_of(raw: bytes, reader: Callable[[bytes], PreparedPackage]) -> Any:
@@ -162,8 +162,8 @@ def result_of(raw: bytes, reader: Callable[[bytes], PreparedPackage]) -> Any:
 @pytest.mark.parametrize("wrapper", [None, "CFPackage"])
 @pytest.mark.parametrize("name", CHANGES)
 def test_streaming_and_whole_parser_agree(name: str, wrapper: str | None) -> None:
-    whole = changed_body(name)
-    raw = json.dumps({wrapper: whole} if wrapper else whole).encode()
+    package = changed_body(name)
+    raw = json.dumps({wrapper: package} if wrapper else package).encode()
     result = result_of(raw, parse_large_package)
     assert result == result_of(raw, parse_package)
     assert isinstance(result, PreparedPackage) == (name in VALID)
@@ -177,11 +177,11 @@ VALID = (
 
 
 def test_nulls_are_stored_as_absent_fields() -> None:
-    whole = changed_body("nulls at every level")
+    package = changed_body("nulls at every level")
     results = [
-        [(row.kind, row.body, row.keywords) for row in read(json.dumps(sent).encode()).rows]
-        for sent in (whole, without_nulls(whole))
-        for read in (parse_package, parse_large_package)
+        [(row.kind, row.body, row.keywords) for row in parse(json.dumps(variant).encode()).rows]
+        for variant in (package, without_nulls(package))
+        for parse in (parse_package, parse_large_package)
     ]
     assert all(rows == results[0] for rows in results)
     assert not any("null" in row[1] for row in results[0])
@@ -232,9 +232,9 @@ def test_invalid_null_is_named_with_its_path(
 
 
 def problem_paths(raw: bytes, reader: Callable[[bytes], Any]) -> list[str]:
-    with pytest.raises(UnprocessableContent) as refused:
+    with pytest.raises(UnprocessableContent) as exc_info:
         reader(raw)
-    return [problem["path"] for problem in refused.value.problems]
+    return [problem["path"] for problem in exc_info.value.problems]
 
 
 def test_late_errors_have_their_paths() -> None:
@@ -263,9 +263,9 @@ def sparse(count: int) -> bytes:
 def test_first_errors_are_listed_and_others_counted(
     reader: Callable[[bytes], PreparedPackage],
 ) -> None:
-    with pytest.raises(UnprocessableContent) as refused:
+    with pytest.raises(UnprocessableContent) as exc_info:
         reader(sparse(20_000))
-    error = refused.value
+    error = exc_info.value
     # Each item lacks four fields, and the package its document and its associations.
     assert len(error.problems) == MAX_LISTED_PROBLEMS
     assert len(error.problems) + error.omitted == 20_000 * 4 + 1
@@ -283,10 +283,10 @@ def test_search_ends_at_error_limit() -> None:
 def test_message_after_one_error_and_end_of_search_counts_no_others() -> None:
     keywords = [0, *["fractions and decimals"] * CHUNK_MEMBERS * (MAX_CHUNKS + 1)]
     item = factories.item("d", "x") | {"conceptKeywords": keywords}
-    with pytest.raises(UnprocessableContent) as refused:
+    with pytest.raises(UnprocessableContent) as exc_info:
         parse_json_body(CFItem, json.dumps(item).encode())
     message = "conceptKeywords[0]: must be a valid string, and perhaps more problems"
-    assert refused.value.description == f"the CFItem is not valid: {message}"
+    assert exc_info.value.description == f"the CFItem is not valid: {message}"
 
 
 def test_list_in_place_of_object_is_one_error() -> None:

@@ -23,7 +23,11 @@ from case_server.sample import SAMPLE_DOCUMENT_ID, read_sample
 Class = type[CaseModel]
 
 SCHEMA = "reference/jsonschema/getCFPackage-200-responsepayload-schema.json"
-CODED = [one.collection for one in DEFINITIONS if "hierarchyCode" in one.schema.model_fields]
+CODED = [
+    resource.collection
+    for resource in DEFINITIONS
+    if "hierarchyCode" in resource.schema.model_fields
+]
 
 
 def class_within(annotation: Any) -> Class | None:
@@ -62,10 +66,12 @@ def objects(
 
 PACKAGE: Body = json.loads(read_sample())
 OBJECTS = list(objects(PACKAGE))
-ENTITIES = {one["identifier"]: (kind, one) for kind, _, one in OBJECTS if issubclass(kind, Entity)}
-LINKS = [(field, one) for kind, field, one in OBJECTS if issubclass(kind, LinkURI)]
+ENTITIES = {
+    value["identifier"]: (kind, value) for kind, _, value in OBJECTS if issubclass(kind, Entity)
+}
+LINKS = [(field, value) for kind, field, value in OBJECTS if issubclass(kind, LinkURI)]
 DOCUMENT: Body = PACKAGE["CFDocument"]
-ITEMS: dict[str, Body] = {one["identifier"]: one for one in PACKAGE["CFItems"]}
+ITEMS: dict[str, Body] = {item["identifier"]: item for item in PACKAGE["CFItems"]}
 ASSOCIATIONS: list[Body] = PACKAGE["CFAssociations"]
 
 
@@ -114,7 +120,11 @@ def texts(value: Any) -> Iterator[str]:
     ],
 )
 def test_every_field_of_every_class_is_used(kind: Class, field: str) -> None:
-    values = [one[field] for found, _, one in OBJECTS if found is kind and field in one]
+    values = [
+        value[field]
+        for entity_class, _, value in OBJECTS
+        if entity_class is kind and field in value
+    ]
     assert any(value not in ("", [], {}, None) for value in values)
 
 
@@ -123,15 +133,15 @@ def test_every_class_of_the_model_is_reachable() -> None:
     for kind in vars(model).values():
         if isinstance(kind, type) and issubclass(kind, CaseModel):
             assert any(
-                kind.model_fields.keys() <= used.model_fields.keys()
-                and (issubclass(kind, used) or issubclass(used, kind))
-                for used in reachable()
+                kind.model_fields.keys() <= used_class.model_fields.keys()
+                and (issubclass(kind, used_class) or issubclass(used_class, kind))
+                for used_class in reachable()
             ), kind
 
 
 def test_every_field_is_in_the_model() -> None:
-    for kind, _, one in OBJECTS:
-        assert one.keys() <= kind.model_fields.keys()
+    for kind, _, value in OBJECTS:
+        assert value.keys() <= kind.model_fields.keys()
 
 
 def test_sample_has_expected_size() -> None:
@@ -151,7 +161,7 @@ def test_custom_association_type_is_used() -> None:
 
 
 def test_target_types_are_standard_and_custom() -> None:
-    types = {one["targetType"] for kind, _, one in OBJECTS if "targetType" in one}
+    types = {value["targetType"] for kind, _, value in OBJECTS if "targetType" in value}
     assert types > {*TARGET_TYPES}
     assert all(re.fullmatch(EXTENSION_NAME, name) for name in types - {*TARGET_TYPES})
 
@@ -193,8 +203,8 @@ def test_codes_decide_a_tie_of_sequence_numbers() -> None:
         child = ITEMS[association["originNodeURI"]["identifier"]]
         place = (association["destinationNodeURI"]["identifier"], association["sequenceNumber"])
         places[place].append(child["humanCodingScheme"])
-    ((one, other),) = [codes for codes in places.values() if len(codes) > 1]
-    assert one > other
+    ((code, other),) = [codes for codes in places.values() if len(codes) > 1]
+    assert code > other
 
 
 def test_sequence_numbers_disagree_with_the_order_of_the_file() -> None:
@@ -202,11 +212,13 @@ def test_sequence_numbers_disagree_with_the_order_of_the_file() -> None:
     for association in filter(is_child, ASSOCIATIONS):
         parent = association["destinationNodeURI"]["identifier"]
         numbers[parent].append(association["sequenceNumber"])
-    assert any(sorted(some) != some for some in numbers.values())
+    assert any(
+        sorted(numbers_of_parent) != numbers_of_parent for numbers_of_parent in numbers.values()
+    )
 
 
 def test_identifiers_are_unique_and_random_uuids() -> None:
-    identifiers = [one["identifier"] for kind, _, one in OBJECTS if issubclass(kind, Entity)]
+    identifiers = [value["identifier"] for kind, _, value in OBJECTS if issubclass(kind, Entity)]
     identifiers.append(DOCUMENT["CFPackageURI"]["identifier"])
     assert len(identifiers) == len(set(identifiers))
     for identifier in [*identifiers, *(link["identifier"] for _, link in LINKS)]:
@@ -268,9 +280,9 @@ def test_rubrics_name_their_parents() -> None:
 
 
 def test_urls_use_reserved_example_domains() -> None:
-    for _, _, one in OBJECTS:
-        if "uri" in one:
-            assert one["uri"].startswith("https://example.org/")
+    for _, _, value in OBJECTS:
+        if "uri" in value:
+            assert value["uri"].startswith("https://example.org/")
 
 
 def test_times_are_in_utc_with_milliseconds() -> None:
@@ -284,11 +296,11 @@ def test_times_are_in_utc_with_milliseconds() -> None:
 def test_translations_have_a_language(language: str) -> None:
     languages = [
         [
-            ITEMS[one[end]["identifier"]]["language"]
+            ITEMS[association[end]["identifier"]]["language"]
             for end in ("originNodeURI", "destinationNodeURI")
         ]
-        for one in ASSOCIATIONS
-        if one["associationType"] == "isTranslationOf"
+        for association in ASSOCIATIONS
+        if association["associationType"] == "isTranslationOf"
     ]
     assert ["en", language] in languages
 
@@ -315,19 +327,19 @@ def test_statements_contain_difficult_characters(hostile: Callable[[str], bool])
 def test_one_line_fields_have_no_line_breaks() -> None:
     """Other string fields are NormalizedString, which allows no control characters."""
     free = {"fullStatement", "notes", "description", "licenseText", "feedback", "extensions"}
-    for kind, _, one in OBJECTS:
+    for kind, _, value in OBJECTS:
         if not issubclass(kind, LinkURI):
             simple = {
-                name: one[name]
-                for name in one.keys() - free
+                name: value[name]
+                for name in value.keys() - free
                 if not class_within(kind.model_fields[name].annotation)
             }
             assert not any(re.search(r"[\r\n\t]", text) for text in texts(simple))
 
 
 def test_file_is_formatted_for_readers() -> None:
-    written = json.dumps(PACKAGE, ensure_ascii=False, indent=2) + "\n"
-    assert read_sample() == written.encode()
+    text = json.dumps(PACKAGE, ensure_ascii=False, indent=2) + "\n"
+    assert read_sample() == text.encode()
 
 
 def test_sample_is_parsed_without_loss() -> None:

@@ -40,6 +40,6 @@ def test_numbers_increase_and_numbering_again_changes_nothing(stored: list[int |
 @given(st.lists(st.none(), max_size=200), st.data())
 def test_inserted_sibling_keeps_other_numbers(siblings: list[None], data: st.DataObject) -> None:
     before = number_siblings(siblings)
-    place = data.draw(st.integers(0, len(before)))
-    after = number_siblings([*before[:place], None, *before[place:]])
-    assert after[:place] + after[place + 1 :] == before
+    index = data.draw(st.integers(0, len(before)))
+    after = number_siblings([*before[:index], None, *before[index:]])
+    assert after[:index] + after[index + 1 :] == before

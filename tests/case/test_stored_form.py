@@ -55,7 +55,7 @@ def test_links_with_one_identifier_keep_their_uris(titles: list[str], expected: 
         return json.dumps({"identifier": identifier, "uri": "urn:item", "subjectURI": subjects})
 
     stored = build_item([("a", "urn:1"), ("b", "urn:2")])
-    sent = build_item([(title, f"{SERVER_URL}{PREFIX}/CFSubjects/{subject}") for title in titles])
-    submitted = SubmittedBody(ITEMS, sent, stored, EchoedValues(server_urls=matcher))
+    item = build_item([(title, f"{SERVER_URL}{PREFIX}/CFSubjects/{subject}") for title in titles])
+    submitted = SubmittedBody(ITEMS, item, stored, EchoedValues(server_urls=matcher))
     restored = json.loads(submitted.restore_stored_body(lambda _: None))
     assert [link["uri"] for link in restored["subjectURI"]] == expected

@@ -54,10 +54,10 @@ def identifiers(url: str) -> set[str]:
 
 def content(data_dir: Path) -> tuple[set[str], list[str], list[str]]:
     """Return the documents of an embedded database, its revision and its further databases."""
-    others = "SELECT datname::text FROM pg_database WHERE datname LIKE 'case_server_%'"
+    statement = "SELECT datname::text FROM pg_database WHERE datname LIKE 'case_server_%'"
     with embedded_postgres(data_dir) as url:
         revision = ask(url, "SELECT version_num FROM alembic_version")
-        return identifiers(url), revision, ask(url, others)
+        return identifiers(url), revision, ask(url, statement)
 
 
 def refusal(*arguments: str, data_dir: Path) -> str:
@@ -73,16 +73,16 @@ def folder(new_data_dir: NewDataDir) -> Path:
 
 
 @pytest.fixture(scope="module")
-def saved(folder: Path) -> tuple[Path, str, str]:
+def backup(folder: Path) -> tuple[Path, str, str]:
     """Return a backup written under load, a document that it must contain, and a token."""
     saved_document, late, file = factories.document(), factories.document(), folder / "store.backup"
     with run_live_server(folder / "data") as server:
         put(server, saved_document)
         token = server.token()
-        done = threading.Event()
+        done_event = threading.Event()
 
         def write_on() -> None:
-            while not done.is_set():
+            while not done_event.is_set():
                 put(server, factories.document())
 
         writer = threading.Thread(target=write_on)
@@ -90,7 +90,7 @@ def saved(folder: Path) -> tuple[Path, str, str]:
         try:
             result = run("backup", str(file), data_dir=folder / "data")
         finally:
-            done.set()
+            done_event.set()
             writer.join()
         assert result.returncode == 0, result.stderr
         assert f"{file.stat().st_size:,} bytes" in result.stdout
@@ -99,42 +99,42 @@ def saved(folder: Path) -> tuple[Path, str, str]:
     return file, saved_document["identifier"], token
 
 
-def test_backup_is_complete_and_private(saved: tuple[Path, str, str], folder: Path) -> None:
-    file, _, _ = saved
+def test_backup_is_complete_and_private(backup: tuple[Path, str, str], folder: Path) -> None:
+    file, _, _ = backup
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert not list(folder.glob("*.partial"))
 
 
-def test_failed_restore_changes_nothing(saved: tuple[Path, str, str], folder: Path) -> None:
-    file, _, _ = saved
-    data_dir, whole = folder / "data", file.read_bytes()
+def test_failed_restore_changes_nothing(backup: tuple[Path, str, str], folder: Path) -> None:
+    file, _, _ = backup
+    data_dir, archive = folder / "data", file.read_bytes()
     before = content(data_dir)
     assert len(before[0]) > 1
     assert "--force" in refusal("restore", str(file), data_dir=data_dir)
     broken = folder / "broken.backup"
-    middle = len(whole) // 2
-    flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
-    for wrong in (b"", b"PGDMP", whole[:-1], whole[: len(whole) - 2000], flipped):
-        broken.write_bytes(wrong)
+    middle = len(archive) // 2
+    flipped = archive[:middle] + bytes([archive[middle] ^ 1]) + archive[middle + 1 :]
+    for damaged in (b"", b"PGDMP", archive[:-1], archive[: len(archive) - 2000], flipped):
+        broken.write_bytes(damaged)
         with pytest.raises(CommandError, match="damaged"):
             restore_backup(data_dir, broken, force=True, report_progress=print)
-    broken.write_bytes(whole[:middle])
+    broken.write_bytes(archive[:middle])
     _append_digest(broken)  # as if the copy had been cut short before it was sealed
     assert "pg_restore failed" in refusal("restore", str(broken), "--force", data_dir=data_dir)
     assert content(data_dir) == before
     assert before[2] == []
 
 
-def test_restore_brings_back_the_backup(saved: tuple[Path, str, str], folder: Path) -> None:
-    file, identifier, token = saved
+def test_restore_brings_back_the_backup(backup: tuple[Path, str, str], folder: Path) -> None:
+    file, identifier, token = backup
     data_dir = folder / "data"
     before, _, _ = content(data_dir)
     result = run("restore", str(file), "--force", data_dir=data_dir)
     assert result.returncode == 0, result.stderr
-    after, revision, others = content(data_dir)
+    after, revision, clones = content(data_dir)
     assert identifier in after
     assert after < before
-    assert (revision, others) == ([version.get_required_schema_version()], [])
+    assert (revision, clones) == ([version.get_required_schema_version()], [])
     with run_live_server(data_dir) as server:
         response = httpx.get(
             f"{server.base_url}{DOCUMENTS}/{identifier}",
@@ -198,9 +198,9 @@ def documented(file: str) -> list[str]:
     """Return the documented commands for an external Postgres from ``docs/guides/backup.md``."""
     text = (Path(__file__).parents[2] / "docs" / file).read_text()
     blocks: list[str] = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
-    (dump,) = [one for one in blocks if " pg_dump --format" in one and "docker" not in one]
-    (restore,) = [one for one in blocks if "-d restored" in one]
-    (rename,) = [one for one in blocks if "RENAME TO replaced" in one]
+    (dump,) = [block for block in blocks if " pg_dump --format" in block and "docker" not in block]
+    (restore,) = [block for block in blocks if "-d restored" in block]
+    (rename,) = [block for block in blocks if "RENAME TO replaced" in block]
     return (dump + restore + rename).replace("runuser -u postgres -- ", "").splitlines()
 
 
@@ -242,7 +242,10 @@ def test_dump_is_restored_as_documented(schema: str, tmp_path: Path) -> None:
         )
         assert result.returncode == 0, result.stderr
         assert identifiers(url) == {body["identifier"]}
-        revisions = [ask(one, "SELECT version_num FROM alembic_version") for one in (replaced, url)]
+        revisions = [
+            ask(database_url, "SELECT version_num FROM alembic_version")
+            for database_url in (replaced, url)
+        ]
         if schema == "head":
             # Cursors of the change feed that the replaced database issued are refused.
             assert ask(url, history) != ask(replaced, history)

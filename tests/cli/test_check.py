@@ -34,11 +34,11 @@ Write = Callable[..., str]
 @pytest.fixture
 def checked(tmp_path: Path) -> Check:
     """Run the command without a server, and with a data directory that cannot be created."""
-    nowhere = tmp_path / "a file"
-    nowhere.touch()
+    blocked_dir = tmp_path / "a file"
+    blocked_dir.touch()
 
     def call(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        return run("check", *arguments, data_dir=nowhere / "data", **options)
+        return run("check", *arguments, data_dir=blocked_dir / "data", **options)
 
     return call
 
@@ -54,20 +54,20 @@ def write(tmp_path: Path) -> Write:
 
 
 def test_clean_package_has_no_violations(checked: Check, write: Write) -> None:
-    ran = checked(write("clean.json", build_clean_package()))
-    assert (ran.returncode, ran.stderr) == (0, "")
-    assert ran.stdout.endswith(": no violations\n")
+    result = checked(write("clean.json", build_clean_package()))
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.endswith(": no violations\n")
 
 
 def test_text_report_shows_examples(checked: Check, write: Write) -> None:
     source = write("flawed.json", body := build_flawed_package())
-    ran = checked(source)
-    assert ran.returncode == 1
-    lines = ran.stdout.splitlines()
+    result = checked(source)
+    assert result.returncode == 1
+    lines = result.stdout.splitlines()
     identifier = body["CFDocument"]["identifier"]
     assert lines[0] == f"{source}: a framework ({identifier}): 1 error, 1 warning, 1 note"
     assert lines[1].startswith("  error schema (1): ")
-    row = 1 + next(at for at, line in enumerate(Path(source).read_text().split("\n"))
+    row = 1 + next(index for index, line in enumerate(Path(source).read_text().split("\n"))
                    if '"notes": null' in line)  # fmt: skip
     assert lines[2] == (
         f"    {row}:7  CFItems[0].notes: null is not allowed; leave the field out "
@@ -88,47 +88,51 @@ def test_text_report_shows_examples(checked: Check, write: Write) -> None:
         (("--select", "cycle", "--select", "orphan", "--fail-on", "note"), 0),
     ],
 )
-def test_exit_codes(checked: Check, write: Write, flags: tuple[str, ...], code: int) -> None:
+def test_exit_code_depends_on_severity_flags(
+    checked: Check, write: Write, flags: tuple[str, ...], code: int
+) -> None:
     assert checked(write("flawed.json", build_flawed_package()), *flags).returncode == code
 
 
 def test_violations_hidden_by_severity_still_fail(checked: Check, write: Write) -> None:
     file = write("one.json", build_flawed_package())
-    ran = checked(file, "--severity", "error", "--fail-on", "note", "--ignore", "schema")
-    assert (ran.returncode, ran.stdout.endswith("no violations\n")) == (1, True)
+    result = checked(file, "--severity", "error", "--fail-on", "note", "--ignore", "schema")
+    assert (result.returncode, result.stdout.endswith("no violations\n")) == (1, True)
 
 
 def test_unreadable_source_stops_no_other(checked: Check, write: Write, tmp_path: Path) -> None:
     broken = tmp_path / "broken.json.gz"
     broken.write_bytes(gzip.compress(b"{}" * 999)[:-9])
-    refused = "http://127.0.0.1:9/package"
+    unreachable = "http://127.0.0.1:9/package"
     valid = write("ok.json", build_clean_package())
-    sources = [str(tmp_path / "missing.json"), str(broken), refused, valid]
-    ran = checked(*sources, "--format", "json")
-    assert ran.returncode == 2
-    results = json.loads(ran.stdout)["sources"]
-    assert [one["source"] for one in results] == sources
-    assert [one["reason"] is None for one in results] == [False, False, False, True]
+    sources = [str(tmp_path / "missing.json"), str(broken), unreachable, valid]
+    completed = checked(*sources, "--format", "json")
+    assert completed.returncode == 2
+    results = json.loads(completed.stdout)["sources"]
+    assert [result["source"] for result in results] == sources
+    assert [result["reason"] is None for result in results] == [False, False, False, True]
     start = "case-server: error: "
-    errors = [line for line in ran.stderr.splitlines() if line.startswith(start)]
+    errors = [line for line in completed.stderr.splitlines() if line.startswith(start)]
     assert len(errors) == 3
     for source, error in zip(sources, errors, strict=False):
         assert error.startswith(f"{start}{source}: ")
     assert checked(*sources).stdout == checked(sources[3]).stdout
-    assert "Traceback" not in ran.stderr
+    assert "Traceback" not in completed.stderr
 
 
 def test_report_replaces_a_file_only_with_force(checked: Check, write: Write) -> None:
     source, output = write("ok.json", build_clean_package()), write("mine.json", "mine")
-    ran = checked(source, "-o", output)
-    assert (ran.returncode, Path(output).read_text()) == (2, '"mine"')
-    assert f"{output} exists already: add --force to replace it" in ran.stderr
-    ran = checked(source, "-o", output, "--force")
-    assert (ran.returncode, ran.stderr) == (0, f"wrote the report to {output}\n")
+    result = checked(source, "-o", output)
+    assert (result.returncode, Path(output).read_text()) == (2, '"mine"')
+    assert f"{output} exists already: add --force to replace it" in result.stderr
+    result = checked(source, "-o", output, "--force")
+    assert (result.returncode, result.stderr) == (0, f"wrote the report to {output}\n")
     assert "no violations" in Path(output).read_text()
 
 
-def test_folders_compressed_files_and_standard_input(checked: Check, tmp_path: Path) -> None:
+def test_folders_compressed_files_and_standard_input_are_read(
+    checked: Check, tmp_path: Path
+) -> None:
     folder = tmp_path / "frameworks"
     folder.mkdir()
     raw = json.dumps(build_flawed_package()).encode()
@@ -136,9 +140,9 @@ def test_folders_compressed_files_and_standard_input(checked: Check, tmp_path: P
     (folder / "two.JSON.GZ").write_bytes(gzip.compress(raw))
     (folder / "three.txt").write_text("not one of them")
     (folder / "sheet.csv").write_text(SHEET)
-    ran = checked(str(folder), "-", "--format", "json", stdin=raw.decode())
-    report = json.loads(ran.stdout)
-    names = [Path(one["source"]).name for one in report["sources"]]
+    result = checked(str(folder), "-", "--format", "json", stdin=raw.decode())
+    report = json.loads(result.stdout)
+    names = [Path(source["source"]).name for source in report["sources"]]
     assert names == ["one.json", "sheet.csv", "two.JSON.GZ", "-"]
     assert report["counts"] == {"error": 7, "warning": 4, "note": 3}
 
@@ -146,17 +150,17 @@ def test_folders_compressed_files_and_standard_input(checked: Check, tmp_path: P
 def positions(report: str) -> set[tuple[Any, ...]]:
     (source,) = json.loads(report)["sources"]
     return {
-        tuple(one[name] for name in ("rule", "path", "sheet", "line", "column", "in_table"))
-        for one in source["violations"]
+        tuple(violation[name] for name in ("rule", "path", "sheet", "line", "column", "in_table"))
+        for violation in source["violations"]
     }
 
 
 def test_violations_of_csv_name_row_and_column(checked: Check, tmp_path: Path) -> None:
     (tmp_path / "sheet.csv").write_text(SHEET)
     source = str(tmp_path / "sheet.csv")
-    ran = checked(source, *TITLE, "--format", "json")
-    assert ran.returncode == 1
-    assert positions(ran.stdout) == {
+    completed = checked(source, *TITLE, "--format", "json")
+    assert completed.returncode == 1
+    assert positions(completed.stdout) == {
         ("cycle", "row 3 (destinationNodeURI)", None, 3, 1, True),
         ("duplicate-code", "row 5, column A (humanCodingScheme)", None, 5, 1, True),
         ("schema", "row 6, column C (fullStatement)", None, 6, 3, True),
@@ -167,17 +171,17 @@ def test_violations_of_csv_name_row_and_column(checked: Check, tmp_path: Path) -
     assert "the framework has no title: give it with --title" in untitled
     log = json.loads(checked(source, *TITLE, "--format", "sarif").stdout)
     assert {
-        one["ruleId"]: one["locations"][0]["physicalLocation"]["region"]
-        for one in log["runs"][0]["results"]
+        result["ruleId"]: result["locations"][0]["physicalLocation"]["region"]
+        for result in log["runs"][0]["results"]
     } == {"cycle": {"startLine": 3}, "duplicate-code": {"startLine": 5}, "schema": {"startLine": 6}}
 
 
 def test_line_of_a_csv_row_counts_line_breaks_in_cells(checked: Check, tmp_path: Path) -> None:
     rows = 'sep=;\ncode;statement\nA;"two\nlines"\n\nA;second\n'
     (tmp_path / "sheet.csv").write_text(rows)
-    ran = checked(str(tmp_path / "sheet.csv"), *TITLE, "--format", "json")
-    (place,) = positions(ran.stdout)
-    assert place == ("duplicate-code", "row 4, column A (humanCodingScheme)", None, 6, 1, True)
+    result = checked(str(tmp_path / "sheet.csv"), *TITLE, "--format", "json")
+    (position,) = positions(result.stdout)
+    assert position == ("duplicate-code", "row 4, column A (humanCodingScheme)", None, 6, 1, True)
 
 
 def test_violations_of_workbook_name_the_sheet(checked: Check, tmp_path: Path) -> None:
@@ -189,25 +193,27 @@ def test_violations_of_workbook_name_the_sheet(checked: Check, tmp_path: Path) -
     book.worksheets[0].title = "Items"
     book.save(tmp_path / "book.xlsx")
     source = str(tmp_path / "book.xlsx")
-    ran = checked(source, *TITLE, "--format", "json", "--ignore", "schema,cycle")
-    assert positions(ran.stdout) == {
+    result = checked(source, *TITLE, "--format", "json", "--ignore", "schema,cycle")
+    assert positions(result.stdout) == {
         ("file-format", "sheet Items, row 2, column D (Colour)", "Items", 2, 4, True),
         ("file-format", "sheet Items, row 4, column A (humanCodingScheme)", "Items", 4, 1, True),
     }
-    assert ran.returncode == 0
+    assert result.returncode == 0
 
 
 def test_violations_of_json_lines_name_line_and_column(checked: Check, tmp_path: Path) -> None:
     body = build_flawed_package()
     entities = [{"CFDocument": body["CFDocument"]}]
-    entities += [{kind: one} for kind in ("CFItem", "CFAssociation") for one in body[f"{kind}s"]]
+    entities += [
+        {kind: entity} for kind in ("CFItem", "CFAssociation") for entity in body[f"{kind}s"]
+    ]
     lines = [json.dumps(entity) for entity in entities]
     (tmp_path / "a.jsonl").write_text("\n".join([*lines, "{"]))
-    ran = checked(str(tmp_path / "a.jsonl"), "--format", "json")
+    result = checked(str(tmp_path / "a.jsonl"), "--format", "json")
     column = lines[1].index('"notes"') + 1
-    found = positions(ran.stdout)
-    assert ("schema", "CFItem.notes", None, 2, column, False) in found
-    assert ("schema", "", None, len(lines) + 1, 1, False) in found
+    violations = positions(result.stdout)
+    assert ("schema", "CFItem.notes", None, 2, column, False) in violations
+    assert ("schema", "", None, len(lines) + 1, 1, False) in violations
 
 
 @pytest.mark.parametrize("line", ["5", "null", '["x"]', "[" * 100_000])
@@ -216,26 +222,26 @@ def test_line_that_is_no_object_is_a_violation_at_this_line(
 ) -> None:
     document = json.dumps({"CFDocument": build_flawed_package()["CFDocument"]})
     (tmp_path / "a.jsonl").write_text(f"{document}\n{line}\n")
-    ran = checked(str(tmp_path / "a.jsonl"), "--format", "json")
-    assert ("schema", "", None, 2, 1, False) in positions(ran.stdout), ran.stderr
+    result = checked(str(tmp_path / "a.jsonl"), "--format", "json")
+    assert ("schema", "", None, 2, 1, False) in positions(result.stdout), result.stderr
 
 
 def test_standard_input_needs_its_format(checked: Check) -> None:
-    ran = checked("-", "--input-format", "csv", *TITLE, "--format", "json", stdin=SHEET)
-    assert json.loads(ran.stdout)["counts"] == {"error": 2, "warning": 1, "note": 0}
+    result = checked("-", "--input-format", "csv", *TITLE, "--format", "json", stdin=SHEET)
+    assert json.loads(result.stdout)["counts"] == {"error": 2, "warning": 1, "note": 0}
 
 
 def test_unreadable_workbook_exits_with_2(checked: Check, tmp_path: Path) -> None:
     (tmp_path / "a.xlsx").write_text("no workbook")
-    ran = checked(str(tmp_path / "a.xlsx"))
-    assert ran.returncode == 2
-    assert ran.stderr.startswith(f"case-server: error: {tmp_path / 'a.xlsx'}: ")
+    result = checked(str(tmp_path / "a.xlsx"))
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"case-server: error: {tmp_path / 'a.xlsx'}: ")
 
 
 def test_json_has_the_documented_shape(checked: Check, write: Write) -> None:
     body = build_flawed_package()
-    ran = checked(write("flawed.json", body), "--format", "json")
-    report = json.loads(ran.stdout)
+    result = checked(write("flawed.json", body), "--format", "json")
+    report = json.loads(result.stdout)
     example = json.loads(DOCS.read_text().split("```json")[1].split("```")[0])
     assert report.keys() == example.keys()
     assert report["rules"] == {
@@ -256,17 +262,17 @@ def test_url_is_read_with_token(checked: Check, data_dir: Path) -> None:
             posted = client.post("/case/1.1/CFPackages", json=body)
         assert posted.status_code == 201, posted.text
         url = f"{live.base_url}/1edtech/ims/case/v1p1/CFPackages/{body['CFDocument']['identifier']}"
-        ran = checked(url, "--token", live.token(), "--fail-on", "note")
-        assert (ran.returncode, ran.stderr) == (0, "")
-        assert url in ran.stdout
+        result = checked(url, "--token", live.token(), "--fail-on", "note")
+        assert (result.returncode, result.stderr) == (0, "")
+        assert url in result.stdout
         assert checked(url).returncode == 2
 
 
 def many_alike() -> Body:
     body = build_clean_package()
     top = body["CFDocument"]["identifier"]
-    for at in range(9):
-        item = packed_item(fullStatement=f"s{at}", notes=None, language=f"language {at}")
+    for index in range(9):
+        item = packed_item(fullStatement=f"s{index}", notes=None, language=f"language {index}")
         body["CFItems"].append(item)
         body["CFAssociations"].append(association(item["identifier"], top))
     return body
@@ -308,9 +314,9 @@ def test_control_characters_are_escaped(checked: Check, write: Write) -> None:
     body = build_clean_package()
     body["CFItems"][0]["language"] = "x\x1b[2J"
     body["CFDocument"]["title"] = "a\nb\x1b[2J"
-    shown = checked(write("odd.json", body)).stdout
-    assert "\x1b" not in shown
-    assert "a\\u000ab\\u001b[2J" in shown
+    output = checked(write("odd.json", body)).stdout
+    assert "\x1b" not in output
+    assert "a\\u000ab\\u001b[2J" in output
 
 
 def test_closed_pipe_ends_quietly(write: Write, tmp_path: Path) -> None:
@@ -318,17 +324,17 @@ def test_closed_pipe_ends_quietly(write: Write, tmp_path: Path) -> None:
     for _ in range(3000):
         body["CFItems"].append(packed_item(notes=None))
     command = shlex.join((*COMMAND, "check", "--all", write("long.json", body)))
-    ran = subprocess.run(
+    result = subprocess.run(
         ["bash", "-c", f"{command} | head -c 50"],
         env=build_environment(tmp_path), capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert (len(ran.stdout), ran.stderr) == (50, "")
+    assert (len(result.stdout), result.stderr) == (50, "")
 
 
 def test_rules_option_lists_all_rules(checked: Check) -> None:
-    ran = checked("--rules")
-    assert ran.returncode == 0
-    assert [line.split()[:2] for line in ran.stdout.splitlines()] == [
+    result = checked("--rules")
+    assert result.returncode == 0
+    assert [line.split()[:2] for line in result.stdout.splitlines()] == [
         [rule.id, rule.severity] for rule in RULES
     ]
 

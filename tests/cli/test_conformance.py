@@ -54,8 +54,8 @@ def ordinary(
     ) as running:
         with running.client() as client:
             for body in frameworks():
-                answer = client.post("/case/1.1/CFPackages", json=body)
-                assert answer.status_code == 201, answer.text
+                response = client.post("/case/1.1/CFPackages", json=body)
+                assert response.status_code == 201, response.text
         yield running
 
 
@@ -67,10 +67,10 @@ def target(
     settings = {"CASE_SERVER_DATABASE_URL": migrated_database("conformance")}
     with run_live_server(
         tmp_path_factory.mktemp("conformance") / "data", "--test-mode", settings=settings
-    ) as one:
+    ) as server:
         seed = {"packages": frameworks()}
-        httpx.post(f"{one.base_url}/_test/seed", json=seed, timeout=60).raise_for_status()
-        yield one
+        httpx.post(f"{server.base_url}/_test/seed", json=seed, timeout=60).raise_for_status()
+        yield server
 
 
 @pytest.fixture
@@ -83,9 +83,9 @@ def server(target: LiveServer) -> LiveServer:
 @pytest.fixture
 def conformance(tmp_path: Path) -> Run:
     """Run the command without a database, and with a data directory that cannot be created."""
-    nowhere = tmp_path / "a file"
-    nowhere.touch()
-    variables = build_environment(nowhere / "data")
+    blocked_dir = tmp_path / "a file"
+    blocked_dir.touch()
+    variables = build_environment(blocked_dir / "data")
 
     def call(*arguments: str) -> subprocess.CompletedProcess[str]:
         # In this process, because each start takes a second.
@@ -100,13 +100,13 @@ def conformance(tmp_path: Path) -> Run:
     return call
 
 
-def report(ran: subprocess.CompletedProcess[str]) -> Any:
-    assert ran.returncode in {0, 1}, ran.stderr
-    return json.loads(ran.stdout)
+def report(result: subprocess.CompletedProcess[str]) -> Any:
+    assert result.returncode in {0, 1}, result.stderr
+    return json.loads(result.stdout)
 
 
-def outcomes(found: Any, result: str) -> set[str]:
-    return {check["id"] for check in found["checks"] if check["result"] == result}
+def outcomes(body: Any, result: str) -> set[str]:
+    return {check["id"] for check in body["checks"] if check["result"] == result}
 
 
 @pytest.mark.parametrize("profile", BASES)
@@ -130,17 +130,17 @@ def list_identifiers(server: LiveServer) -> dict[str, set[str]]:
         return result
 
 
-def changes(server: LiveServer, since: str | None = None) -> tuple[list[Any], str]:
+def changes(server: LiveServer, cursor: str | None = None) -> tuple[list[Any], str]:
     """Return the change feed after a cursor, and the next cursor."""
     entries: list[Any] = []
     with server.client() as client:
         while True:
-            params = {"since": since} if since else {}
+            params = {"since": cursor} if cursor else {}
             page = client.get("/case/1.1/changes", params=params).json()
             entries += page["changes"]
-            since = page["next"]
+            cursor = page["next"]
             if not page["more"]:
-                return entries, str(since)
+                return entries, str(cursor)
 
 
 def test_run_without_write_changes_nothing(server: LiveServer, conformance: Run) -> None:
@@ -160,7 +160,7 @@ def test_write_reports_all_leftovers(server: LiveServer, conformance: Run, profi
     for line in result["leftovers"]:
         name, identifier = line.split()
         leftovers.setdefault(f"{name}s", set()).add(identifier)
-    assert {name: len(those) for name, those in leftovers.items()} == {
+    assert {name: len(entities) for name, entities in leftovers.items()} == {
         "CFDocuments": 2,
         "CFItemTypes": 1,
     }
@@ -255,7 +255,7 @@ PUTS = {"put-document", "put-item", "put-item-type", "put-association"}
 
 
 @pytest.mark.parametrize(
-    ("profile", "request_", "answer", "failing"),
+    ("profile", "request_", "response", "failing"),
     [
         ("platform", unlimited, leave_unchanged, {"list-paging", "list-limit", "list-offset"}),
         ("platform", unfiltered, leave_unchanged, FILTERS),
@@ -280,10 +280,10 @@ def test_defect_fails_the_checks_for_it(
     conformance: Run,
     profile: str,
     request_: Modify,
-    answer: Modify,
+    response: Modify,
     failing: set[str],
 ) -> None:
-    with run_tampering_proxy(server.base_url, answer, request_) as broken:
+    with run_tampering_proxy(server.base_url, response, request_) as broken:
         url = f"{broken}{BASES[profile]}"
         result = conformance(url, *CLIENT, "--write", "--no-extensions", "--format", "json")
     failed = outcomes(report(result), "failed")
@@ -338,12 +338,18 @@ def test_junit(server: LiveServer, conformance: Run, tmp_path: Path) -> None:
     assert (result.returncode, result.stdout) == (1, "")
     root = ET.parse(file).getroot()
     cases = root.findall("testsuite/testcase")
-    assert [one.get("name") for one in root] == ["tokens", "lists", "reading", "errors", "packages"]
+    assert [element.get("name") for element in root] == [
+        "tokens",
+        "lists",
+        "reading",
+        "errors",
+        "packages",
+    ]
     assert root.get("tests") == str(len(cases))
     failed = {case.get("name") for case in cases if case.find("failure") is not None}
     assert failed == {"error-body", "minor-unknown", "minor-unauthorised"}
     assert root.get("failures") == "3"
-    messages = [one.get("message") for one in root.iter("failure")]
+    messages = [element.get("message") for element in root.iter("failure")]
     assert "<h1>Something is not there</h1>" in str(messages[0])
 
 
@@ -379,25 +385,25 @@ def test_filter_that_misses_a_shown_value_fails(server: LiveServer, conformance:
 
 def test_extensions_run_on_request_or_on_case_server(server: LiveServer, conformance: Run) -> None:
     url = f"{server.base_url}/case/1.1"
-    ours = {check.id for check in CHECKS if "platform" in check.extends and not check.writes}
+    own_checks = {check.id for check in CHECKS if "platform" in check.extends and not check.writes}
     without = report(conformance(url, *CLIENT, "--no-extensions", "--format", "json"))
-    assert not ours & {check["id"] for check in without["checks"]}
+    assert not own_checks & {check["id"] for check in without["checks"]}
     only = report(conformance(url, *CLIENT, "--only", "extensions", "--format", "json"))
-    assert {check["id"] for check in only["checks"]} == ours
+    assert {check["id"] for check in only["checks"]} == own_checks
 
     def hide_change_feed(exchange: Exchange) -> None:
         if exchange.url.path.endswith("/changes"):
             exchange.status = 404
 
     with run_tampering_proxy(server.base_url, leave_unchanged, hide_change_feed) as other:
-        elsewhere = report(conformance(f"{other}/case/1.1", *CLIENT, "--format", "json"))
-    assert not ours & {check["id"] for check in elsewhere["checks"]}
+        other_report = report(conformance(f"{other}/case/1.1", *CLIENT, "--format", "json"))
+    assert not own_checks & {check["id"] for check in other_report["checks"]}
 
 
 def test_only_and_skip_select_checks_and_groups(server: LiveServer, conformance: Run) -> None:
     url = f"{server.base_url}/case/1.1"
-    chosen = ("--only", "errors,document", "--only", "item", "--skip", "unknown-set")
-    body = report(conformance(url, *CLIENT, *chosen, "--format", "json"))
+    arguments = ("--only", "errors,document", "--only", "item", "--skip", "unknown-set")
+    body = report(conformance(url, *CLIENT, *arguments, "--format", "json"))
     assert {check["id"] for check in body["checks"]} == {"document", "item", "unknown", "allow"}
 
 

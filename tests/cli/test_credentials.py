@@ -110,6 +110,6 @@ def test_existing_client_is_refused(live: LiveServer, data_dir: Path) -> None:
     scopes = ("--scope", "createput", "--scope", "delete")
     result = run("client", "add", "once", *scopes, data_dir=data_dir)
     assert "create and replace; delete associations" in result.stderr
-    again = run("client", "add", "once", data_dir=data_dir)
-    assert again.returncode == 1
-    assert "case-server client rotate once" in again.stderr
+    second_result = run("client", "add", "once", data_dir=data_dir)
+    assert second_result.returncode == 1
+    assert "case-server client rotate once" in second_result.stderr

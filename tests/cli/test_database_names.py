@@ -37,8 +37,8 @@ def test_every_command_names_its_database_and_never_the_password(
     identifier = "00000000-0000-4000-8000-000000000000"
     assert case_server("delete", "item", identifier, code=1)[1].startswith(f"writing to {name}\n")
     assert case_server("purge", "--older-than", "9w", "--yes")[1] == f"writing to {name}\n"
-    exported, where = case_server("export", _document(case_server("import", "--sample")))
-    assert where == f"reading from {name}\n"
+    exported, message = case_server("export", _document(case_server("import", "--sample")))
+    assert message == f"reading from {name}\n"
     assert json.loads(exported)["CFDocument"]
     with run_live_server(tmp_path / "served", settings={"CASE_SERVER_DATABASE_URL": url}) as server:
         assert name in server.banner
@@ -54,8 +54,8 @@ def test_migrate_prefers_its_option_to_the_migration_url_and_that_to_the_databas
     assert migrated.returncode == 0
     assert migrated.stdout.rstrip().endswith(urlsplit(url).path)
     variables = {"CASE_SERVER_DATABASE_URL": url, "CASE_SERVER_MIGRATION_URL": unreachable}
-    refused = run("migrate", data_dir=tmp_path, **variables)
-    assert "127.0.0.1:1" in refused.stderr
+    result = run("migrate", data_dir=tmp_path, **variables)
+    assert "127.0.0.1:1" in result.stderr
     option = ("--database-url", url)
     assert run("migrate", *option, data_dir=tmp_path, **variables).returncode == 0
 
@@ -77,8 +77,8 @@ def test_embedded_database_is_named_by_its_folder(tmp_path: Path) -> None:
 
 
 def test_unknown_variable_is_warned_about_once_with_the_nearest_name(tmp_path: Path) -> None:
-    wrong = {"CASE_SERVER_DATABSE_URL": "x", "CASE_SERVER_CLIENT_SECRET": "Hunter2"}
-    result = run("template", str(tmp_path / "x.csv"), data_dir=tmp_path, **wrong)
+    variables = {"CASE_SERVER_DATABSE_URL": "x", "CASE_SERVER_CLIENT_SECRET": "Hunter2"}
+    result = run("template", str(tmp_path / "x.csv"), data_dir=tmp_path, **variables)
     assert result.returncode == 0
     start = "case-server: warning: unknown environment variable"
     warnings = [line for line in result.stderr.splitlines() if "warning" in line]

@@ -7,7 +7,7 @@ from support.databases import MigratedDatabase
 from support.live_server import run_command_in_process as run
 
 
-def test_purge_asks_before_it_removes_unless_told_otherwise(
+def test_purge_without_yes_asks_for_confirmation(
     migrated_database: MigratedDatabase, tmp_path: Path
 ) -> None:
     url = migrated_database("purged")
@@ -25,15 +25,15 @@ def test_purge_asks_before_it_removes_unless_told_otherwise(
     delete_framework()
     reported = case_server(*purge, "--dry-run")
     assert "CFDocument: 1 would be removed\n" in reported
-    refused = case_server(*purge, stdin="n\n", code=1)
-    assert refused.startswith(f"{reported}Remove them permanently? ")
-    accepted = case_server(*purge, stdin="y\n")
-    assert accepted.startswith(reported)
+    declined_output = case_server(*purge, stdin="n\n", code=1)
+    assert declined_output.startswith(f"{reported}Remove them permanently? ")
+    confirmed_output = case_server(*purge, stdin="y\n")
+    assert confirmed_output.startswith(reported)
     removed = reported.replace("would be removed", "removed")
-    assert accepted.endswith(removed)
+    assert confirmed_output.endswith(removed)
     delete_framework()
     # Without a dry run first, which would take as long again.
-    unasked = case_server(*purge, "--yes")
-    assert "CFDocument: 1 removed\n" in unasked
-    assert "would be" not in unasked
+    unprompted_output = case_server(*purge, "--yes")
+    assert "CFDocument: 1 removed\n" in unprompted_output
+    assert "would be" not in unprompted_output
     assert case_server(*purge, "--yes") == "nothing was deleted that long ago\n"

@@ -42,10 +42,10 @@ def test_list_prints_one_line_per_framework_by_title(data_dir: Path) -> None:
 def test_list_wraps_titles_on_a_terminal(data_dir: Path) -> None:
     code, output = run_in_terminal("list", "algebra-1", data_dir=data_dir, columns=40)
     assert code == 0
-    first, *others = output[output.index(f"{ALGEBRA}  ") :].splitlines()
-    assert others
-    assert all(len(row) <= 40 for row in (first, *others))
-    assert all(row.startswith(" " * len(ALGEBRA)) for row in others)
+    first, *lines = output[output.index(f"{ALGEBRA}  ") :].splitlines()
+    assert lines
+    assert all(len(row) <= 40 for row in (first, *lines))
+    assert all(row.startswith(" " * len(ALGEBRA)) for row in lines)
 
 
 def test_list_with_prefix_selects_frameworks(data_dir: Path) -> None:
@@ -80,13 +80,15 @@ def test_export_refuses_ambiguous_prefix_and_lists_matches(data_dir: Path) -> No
 
 
 @pytest.mark.parametrize("command", [["export"], ["delete", "document"]])
-def test_unknown_identifier_is_answered_with_near_one(data_dir: Path, command: list[str]) -> None:
+def test_unknown_identifier_suggests_a_similar_identifier(
+    data_dir: Path, command: list[str]
+) -> None:
     result = run(*command, "bilogy", data_dir=data_dir)
     assert result.returncode == 1
     assert f"did you mean {BIOLOGY}?" in result.stderr
 
 
-def test_list_answers_unknown_prefix_with_near_identifier(data_dir: Path) -> None:
+def test_list_of_unknown_prefix_suggests_a_similar_identifier(data_dir: Path) -> None:
     result = run("list", "bilogy", data_dir=data_dir)
     assert f"starts with 'bilogy': did you mean {BIOLOGY}?" in result.stderr
 
@@ -94,8 +96,8 @@ def test_list_answers_unknown_prefix_with_near_identifier(data_dir: Path) -> Non
 def test_items_are_deleted_by_whole_identifier_only(data_dir: Path) -> None:
     package = json.loads(run("export", BIOLOGY, data_dir=data_dir).stdout)
     item = package["CFItems"][0]["identifier"]
-    for near in (item[:8], f"{item[:-1]}!"):
-        result = run("delete", "item", near, data_dir=data_dir)
+    for identifier in (item[:8], f"{item[:-1]}!"):
+        result = run("delete", "item", identifier, data_dir=data_dir)
         assert result.returncode == 1
         assert f"did you mean {item}?" in result.stderr
     result = run("delete", "item", item, data_dir=data_dir)

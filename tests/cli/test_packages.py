@@ -53,42 +53,50 @@ def test_real_framework_survives_import_and_export(
     shared: Path, new_data_dir: NewDataDir, name: str, items: int, associations: int
 ) -> None:
     source, data_dir = shared / "frameworks" / f"{name}.json", new_data_dir()
-    ran = run("import", str(source), data_dir=data_dir)
-    assert ran.returncode == 0, ran.stderr
-    assert f"{items:,} items" in ran.stdout
-    sent = json.loads(source.read_bytes())
-    exported = run("export", sent["CFDocument"]["identifier"], data_dir=data_dir)
+    result = run("import", str(source), data_dir=data_dir)
+    assert result.returncode == 0, result.stderr
+    assert f"{items:,} items" in result.stdout
+    original = json.loads(source.read_bytes())
+    exported = run("export", original["CFDocument"]["identifier"], data_dir=data_dir)
     assert exported.returncode == 0, exported.stderr
-    got = json.loads(exported.stdout)
-    assert len(got["CFItems"]) == items
-    assert len(got["CFAssociations"]) == associations
+    package = json.loads(exported.stdout)
+    assert len(package["CFItems"]) == items
+    assert len(package["CFAssociations"]) == associations
     for kind in ("CFItems", "CFAssociations"):
-        assert with_utc_timestamps(got[kind]) == with_utc_timestamps(sent[kind])
-    assert with_utc_timestamps(got["CFDocument"]) == with_utc_timestamps(sent["CFDocument"])
-    for kind, definitions in sent["CFDefinitions"].items():
-        by_id = {one["identifier"]: one for one in with_utc_timestamps(got["CFDefinitions"][kind])}
-        assert all(by_id[one["identifier"]] == one for one in with_utc_timestamps(definitions))
+        assert with_utc_timestamps(package[kind]) == with_utc_timestamps(original[kind])
+    assert with_utc_timestamps(package["CFDocument"]) == with_utc_timestamps(original["CFDocument"])
+    for kind, definitions in original["CFDefinitions"].items():
+        by_id = {
+            definition["identifier"]: definition
+            for definition in with_utc_timestamps(package["CFDefinitions"][kind])
+        }
+        assert all(
+            by_id[definition["identifier"]] == definition
+            for definition in with_utc_timestamps(definitions)
+        )
 
 
 def test_export_is_a_standard_package(data_dir: Path, tmp_path: Path) -> None:
     body = factories.package_with_every_class()
     assert run("import", write(tmp_path, "one.json", body), data_dir=data_dir).returncode == 0
     target = tmp_path / "out.json"
-    ran = run("export", body["CFDocument"]["identifier"], "-o", str(target), data_dir=data_dir)
-    assert ran.returncode == 0, ran.stderr
+    result = run("export", body["CFDocument"]["identifier"], "-o", str(target), data_dir=data_dir)
+    assert result.returncode == 0, result.stderr
     assert "sourcedId" not in target.read_text()
-    got = json.loads(target.read_text())
-    assert "CFPackageURI" not in got["CFDocument"]
-    assert all("CFDocumentURI" not in one for one in got["CFItems"] + got["CFAssociations"])
-    assert got["CFRubrics"] == body["CFRubrics"]
+    package = json.loads(target.read_text())
+    assert "CFPackageURI" not in package["CFDocument"]
+    assert all(
+        "CFDocumentURI" not in item for item in package["CFItems"] + package["CFAssociations"]
+    )
+    assert package["CFRubrics"] == body["CFRubrics"]
     assert not list(tmp_path.glob("*.partial"))
 
 
 def test_export_of_unknown_identifier_fails(data_dir: Path, tmp_path: Path) -> None:
     target = tmp_path / "out.json"
-    ran = run("export", "unknown", "-o", str(target), data_dir=data_dir)
-    assert ran.returncode == 1
-    assert "unknown" in ran.stderr
+    result = run("export", "unknown", "-o", str(target), data_dir=data_dir)
+    assert result.returncode == 1
+    assert "unknown" in result.stderr
     assert list(tmp_path.iterdir()) == []
 
 
@@ -99,14 +107,14 @@ def test_export_to_closed_pipe_ends_quietly(data_dir: Path, tmp_path: Path, form
     assert run("import", write(tmp_path, "one.json", body), data_dir=data_dir).returncode == 0
     identifier = body["CFDocument"]["identifier"]
     command = shlex.join((*COMMAND, "export", identifier, "--format", form))
-    ran = subprocess.run(
+    result = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {command} | head -c 50"],
         env=build_environment(data_dir),
         capture_output=True,
         check=False,
     )
-    assert (ran.returncode, len(ran.stdout)) == (0, 50)
-    assert ran.stderr.decode() == f"reading from the embedded Postgres in {data_dir}\n"
+    assert (result.returncode, len(result.stdout)) == (0, 50)
+    assert result.stderr.decode() == f"reading from the embedded Postgres in {data_dir}\n"
 
 
 def test_export_to_unwritable_file_fails(data_dir: Path, tmp_path: Path) -> None:
@@ -115,10 +123,10 @@ def test_export_to_unwritable_file_fails(data_dir: Path, tmp_path: Path) -> None
     identifier = body["CFDocument"]["identifier"]
     full = Path("/dev/full")  # only writing shows that it cannot be written
     for target, code in ((tmp_path, 2), (tmp_path / "nowhere" / "out.json", 2), (full, 1)):
-        ran = run("export", identifier, "-o", str(target), data_dir=data_dir)
-        assert ran.returncode == code
-        assert f"cannot write {target}" in ran.stderr
-        assert "Traceback" not in ran.stderr
+        result = run("export", identifier, "-o", str(target), data_dir=data_dir)
+        assert result.returncode == code
+        assert f"cannot write {target}" in result.stderr
+        assert "Traceback" not in result.stderr
     link, real = tmp_path / "link.json", tmp_path / "real.json"
     link.symlink_to(real)
     assert run("export", identifier, "-o", str(link), data_dir=data_dir).returncode == 0
@@ -135,15 +143,15 @@ def test_invalid_files_are_reported_and_valid_ones_imported(data_dir: Path, tmp_
     sources = [write(tmp_path, "bad.json", bad)]
     sources += [str(tmp_path / name) for name in ("text.json", "packed.json")]
     sources.append(write(tmp_path, "good.json", good))
-    ran = run("import", "--strict", *sources, data_dir=data_dir)
-    assert ran.returncode == 1
-    assert "bad.json: refused, 2 problems" in ran.stderr
-    assert "CFItems[0].fullStatement: required" in ran.stderr
-    assert "CFAssociations[0].associationType: must be one of" in ran.stderr
-    assert "text.json: refused: the file is not JSON" in ran.stderr
-    assert "packed.json: refused: is compressed with gzip" in ran.stderr
-    assert "rename it to packed.json.gz" in ran.stderr
-    assert "good.json: created" in ran.stdout
+    result = run("import", "--strict", *sources, data_dir=data_dir)
+    assert result.returncode == 1
+    assert "bad.json: refused, 2 problems" in result.stderr
+    assert "CFItems[0].fullStatement: required" in result.stderr
+    assert "CFAssociations[0].associationType: must be one of" in result.stderr
+    assert "text.json: refused: the file is not JSON" in result.stderr
+    assert "packed.json: refused: is compressed with gzip" in result.stderr
+    assert "rename it to packed.json.gz" in result.stderr
+    assert "good.json: created" in result.stdout
     for body, code in ((bad, 1), (good, 0)):
         identifier = body["CFDocument"]["identifier"]
         assert run("export", identifier, data_dir=data_dir).returncode == code
@@ -159,8 +167,8 @@ def test_repeated_import_replaces_the_tree(
 
     def under(*pairs: tuple[str, str]) -> list[Any]:
         return [
-            factories.association(child, parent, f"of-{child}", sequenceNumber=place)
-            for place, (child, parent) in enumerate(pairs, 1)
+            factories.association(child, parent, f"of-{child}", sequenceNumber=number)
+            for number, (child, parent) in enumerate(pairs, 1)
         ]
 
     tree = under((first, root), (second, root), (moved, first), (removed, first), (left, second))
@@ -174,26 +182,26 @@ def test_repeated_import_replaces_the_tree(
     assert run("import", source, data_dir=data_dir).returncode == 0
     assert run("import", source, data_dir=empty).returncode == 0
     identifier = body["CFDocument"]["identifier"]
-    again, fresh = (
+    reimported, fresh = (
         json.loads(run("export", identifier, data_dir=folder).stdout)
         for folder in (data_dir, empty)
     )
-    assert again == fresh
-    assert len(again["CFItems"]) == 6
-    assert {one["identifier"] for one in again["CFAssociations"]} == {
+    assert reimported == fresh
+    assert len(reimported["CFItems"]) == 6
+    assert {association["identifier"] for association in reimported["CFAssociations"]} == {
         f"of-{child}" for child in (first, second, left, moved, new["identifier"])
     }
 
 
 def test_sample_is_imported(data_dir: Path) -> None:
-    ran = run("import", "--sample", data_dir=data_dir)
-    assert ran.returncode == 0, ran.stderr
+    result = run("import", "--sample", data_dir=data_dir)
+    assert result.returncode == 0, result.stderr
     exported = run("export", SAMPLE_DOCUMENT_ID, data_dir=data_dir)
-    sent, got = json.loads(read_sample()), json.loads(exported.stdout)
-    for entity in sent["CFItems"] + sent["CFAssociations"]:
+    original, package = json.loads(read_sample()), json.loads(exported.stdout)
+    for entity in original["CFItems"] + original["CFAssociations"]:
         entity.pop("CFDocumentURI", None)
-    assert {name: in_order(part) for name, part in got.items()} == {
-        name: in_order(part) for name, part in sent.items()
+    assert {name: in_order(part) for name, part in package.items()} == {
+        name: in_order(part) for name, part in original.items()
     }
 
 
@@ -201,10 +209,10 @@ def in_order(part: Any) -> Any:
     """Sort lists of definitions, because shared ones have the order of the first import."""
     if isinstance(part, dict) and "CFItemTypes" in part:
         return {
-            name: sorted(one, key=lambda each: str(each["identifier"]))
-            if isinstance(one, list)
-            else one
-            for name, one in part.items()
+            name: sorted(value, key=lambda each: str(each["identifier"]))
+            if isinstance(value, list)
+            else value
+            for name, value in part.items()
         }
     return part
 
@@ -216,19 +224,19 @@ def test_second_server_reads_from_the_first(new_data_dir: NewDataDir) -> None:
     with run_live_server(first) as server:
         prefix = f"{server.base_url}/1edtech/ims/case/v1p1"
         url = f"{prefix}/CFPackages/{SAMPLE_DOCUMENT_ID}?extensions=true"
-        ran = run("import", url, data_dir=second)
-        assert ran.returncode == 1
-        assert "answered 401" in ran.stderr
-        ran = run("import", url, "--token", server.token(), data_dir=second)
-        assert ran.returncode == 0, ran.stderr
-    ours, theirs = (
+        result = run("import", url, data_dir=second)
+        assert result.returncode == 1
+        assert "answered 401" in result.stderr
+        result = run("import", url, "--token", server.token(), data_dir=second)
+        assert result.returncode == 0, result.stderr
+    own_package, other_package = (
         json.loads(run("export", SAMPLE_DOCUMENT_ID, data_dir=data_dir).stdout)
         for data_dir in (first, second)
     )
     # The standard's package does not say its own name, only its document's.
-    del ours["CFDocument"]["CFPackageURI"]
-    assert ours == theirs
-    assert ours["CFRubrics"]
+    del own_package["CFDocument"]["CFPackageURI"]
+    assert own_package == other_package
+    assert own_package["CFRubrics"]
 
 
 def repairable() -> factories.Body:
@@ -243,9 +251,9 @@ def repairable() -> factories.Body:
 def test_repairs_are_reported_once_and_stored(data_dir: Path, tmp_path: Path) -> None:
     body, report = repairable(), tmp_path / "report.json"
     source = write(tmp_path, "one.json", body)
-    ran = run("import", source, "--report", str(report), data_dir=data_dir)
-    assert ran.returncode == 0, ran.stderr
-    assert "string-for-list (2)" in ran.stdout
+    result = run("import", source, "--report", str(report), data_dir=data_dir)
+    assert result.returncode == 0, result.stderr
+    assert "string-for-list (2)" in result.stdout
     (outcome,) = json.loads(report.read_text())
     assert outcome["status"] == "created"
     assert (outcome["items"], outcome["associations"]) == (2, 1)
@@ -253,16 +261,16 @@ def test_repairs_are_reported_once_and_stored(data_dir: Path, tmp_path: Path) ->
         "string-for-list": 2,
         "association-type": 1,
     }
-    got = json.loads(run("export", body["CFDocument"]["identifier"], data_dir=data_dir).stdout)
-    assert [item["educationLevel"] for item in got["CFItems"]] == [["06", "07"]] * 2
-    assert got["CFAssociations"][0]["associationType"] == "isRelatedTo"
+    package = json.loads(run("export", body["CFDocument"]["identifier"], data_dir=data_dir).stdout)
+    assert [item["educationLevel"] for item in package["CFItems"]] == [["06", "07"]] * 2
+    assert package["CFAssociations"][0]["associationType"] == "isRelatedTo"
 
 
 def test_strict_rejects_repairable_files(data_dir: Path, tmp_path: Path) -> None:
     source = write(tmp_path, "one.json", repairable())
-    ran = run("import", "--strict", source, data_dir=data_dir)
-    assert ran.returncode == 1
-    assert "refused, 3 problems" in ran.stderr
+    result = run("import", "--strict", source, data_dir=data_dir)
+    assert result.returncode == 1
+    assert "refused, 3 problems" in result.stderr
 
 
 def test_unrepairable_file_is_rejected_with_its_paths(data_dir: Path, tmp_path: Path) -> None:
@@ -270,8 +278,8 @@ def test_unrepairable_file_is_rejected_with_its_paths(data_dir: Path, tmp_path: 
     body["CFItems"][1]["statusStartDate"] = "last spring"
     body["CFAssociations"][0]["associationType"] = "isFriendOf"
     source = write(tmp_path, "one.json", {"CFPackage": body})
-    ran = run("import", "--report", str(report), source, data_dir=data_dir)
-    assert ran.returncode == 1
+    result = run("import", "--report", str(report), source, data_dir=data_dir)
+    assert result.returncode == 1
     (outcome,) = json.loads(report.read_text())
     assert [problem["path"] for problem in outcome["problems"]] == [
         "CFPackage.CFItems[1].statusStartDate",
@@ -287,11 +295,11 @@ def test_folders_and_compressed_files_are_imported(data_dir: Path, tmp_path: Pat
     write(folder, "a.json", bodies[0])
     (folder / "b.json.gz").write_bytes(gzip.compress(json.dumps(bodies[1]).encode()))
     (folder / "notes.txt").write_text("not a framework")
-    ran = run("import", str(folder), data_dir=data_dir)
-    assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.count("created") == 2
-    ran = run("import", "--quiet", str(folder), data_dir=data_dir)
-    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+    result = run("import", str(folder), data_dir=data_dir)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("created") == 2
+    result = run("import", "--quiet", str(folder), data_dir=data_dir)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
 @pytest.mark.parametrize("name", mark_slow_except(["opensalt-2017-sample"], REAL_FRAMEWORKS))
@@ -300,10 +308,10 @@ def test_export_of_real_file_is_valid_and_unchanged(
 ) -> None:
     """Import each real framework, most of which need repair, and import its export strictly."""
     data_dir, output = new_data_dir(), str(tmp_path / "exported.json")
-    ran = run("import", str(shared / "frameworks" / f"{name}.json"), data_dir=data_dir)
-    assert ": created " in ran.stdout, ran.stderr
-    identifier = ran.stdout.split("created ")[1].split(":")[0]
+    result = run("import", str(shared / "frameworks" / f"{name}.json"), data_dir=data_dir)
+    assert ": created " in result.stdout, result.stderr
+    identifier = result.stdout.split("created ")[1].split(":")[0]
     exported = run("export", identifier, "-o", output, data_dir=data_dir)
     assert exported.returncode == 0, exported.stderr
-    again = run("import", "--strict", output, data_dir=data_dir)
-    assert ": unchanged " in again.stdout, again.stderr
+    reimported = run("import", "--strict", output, data_dir=data_dir)
+    assert ": unchanged " in reimported.stdout, reimported.stderr

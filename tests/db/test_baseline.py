@@ -173,11 +173,11 @@ async def test_restore_uses_the_newest_baseline(database: Database) -> None:
     before = await state(database)
     await store_package(database, factories.package())
     await baseline.save_baseline(database)
-    written = await state(database)
-    assert len(written["documents"]) == len(before["documents"]) + 1
+    changed_state = await state(database)
+    assert len(changed_state["documents"]) == len(before["documents"]) + 1
     await delete_all(database)
     await baseline.restore_baseline(database)
-    assert (await state(database))["documents"] == written["documents"]
+    assert (await state(database))["documents"] == changed_state["documents"]
 
 
 async def test_foreign_keys_are_still_checked_after_each_statement(database: Database) -> None:

@@ -52,18 +52,18 @@ async def test_counts_of_a_mixed_write_distinguish_operations(database: Database
 
 async def test_undeleted_item_counts_as_created(database: Database) -> None:
     body = factories.package(CFAssociations=[])
-    fewer = with_items(body, body["CFItems"][:1])
+    smaller = with_items(body, body["CFItems"][:1])
     await store_package(database, body)
-    assert (await store_package(database, fewer)).counts == ChangeCounts(0, 0, 2, 1)
+    assert (await store_package(database, smaller)).counts == ChangeCounts(0, 0, 2, 1)
     assert (await store_package(database, body)).counts == ChangeCounts(1, 0, 2, 0)
 
 
 async def test_definitions_registered_from_links_are_not_counted(database: Database) -> None:
     item = factories.packed_item(CFItemTypeURI=factories.link(), subjectURI=[factories.link()])
     body = factories.package(CFItems=[item], CFAssociations=[])
-    written = await store_package(database, body)
-    assert written.counts == ChangeCounts(2, 0, 0, 0)
-    assert written.changes["CFItemType", "create"] == 1
+    summary = await store_package(database, body)
+    assert summary.counts == ChangeCounts(2, 0, 0, 0)
+    assert summary.changes["CFItemType", "create"] == 1
 
 
 async def test_document_with_several_changes_counts_once(database: Database) -> None:
@@ -97,11 +97,11 @@ async def test_refused_write_changes_nothing(database: Database, execute: Execut
     body = {**factories.package_with_every_class(), "CFRubrics": []}
     await store_package(database, body)
     before = await execute(STORED)
-    with pytest.raises(DataLossError) as refused:
+    with pytest.raises(DataLossError) as exc_info:
         await store_package(database, with_items(body, []), guard=raise_for_data_loss)
-    assert refused.value.counts == ChangeCounts(created=0, updated=0, unchanged=6, deleted=3)
-    assert "delete 2 of the 2 items stored, and leave the framework without" in str(refused.value)
-    assert "--allow-deletes" in str(refused.value)
+    assert exc_info.value.counts == ChangeCounts(created=0, updated=0, unchanged=6, deleted=3)
+    assert "delete 2 of the 2 items stored, and leave the framework without" in str(exc_info.value)
+    assert "--allow-deletes" in str(exc_info.value)
     assert await execute(STORED) == before
 
 
@@ -110,8 +110,8 @@ async def test_deleting_all_associations_is_refused_from_three(database: Databas
     names = [item["identifier"] for item in items]
     body = factories.package(CFItems=items)
     for count, is_refused in ((2, False), (3, True)):
-        made = [factories.association(name, names[0]) for name in names[1 : count + 1]]
-        await store_package(database, {**body, "CFAssociations": made})
+        associations = [factories.association(name, names[0]) for name in names[1 : count + 1]]
+        await store_package(database, {**body, "CFAssociations": associations})
         flat = {**body, "CFAssociations": []}
         refusal = pytest.raises(DataLossError, match="delete all 3 associations")
         with refusal if is_refused else nullcontext():
@@ -127,23 +127,23 @@ few = st.integers(0, 5)
 async def test_write_deleting_more_than_half_of_the_items_is_refused(database: Database) -> None:
     """The refusal does not depend on how many items are added or get other statements."""
 
-    async def check(remaining: int, deleted: int, added: int, reworded: int) -> None:
+    async def check(remaining: int, deleted: int, added: int, reworded_count: int) -> None:
         remaining_items = [factories.packed_item() for _ in range(remaining)]
         deleted_items = [factories.packed_item() for _ in range(deleted)]
         body = factories.package()
         await store_package(database, with_items(body, [*remaining_items, *deleted_items]))
-        for item in remaining_items[:reworded]:
+        for item in remaining_items[:reworded_count]:
             item["fullStatement"] = "another"
         new = [factories.packed_item() for _ in range(added)]
         after = with_items(body, [*new, *remaining_items])
         if deleted > remaining:
-            with pytest.raises(DataLossError) as refused:
+            with pytest.raises(DataLossError) as exc_info:
                 await store_package(database, after, guard=raise_for_data_loss)
-            assert refused.value.counts.deleted == deleted
+            assert exc_info.value.counts.deleted == deleted
         guard = None if deleted > remaining else raise_for_data_loss
-        written = await store_package(database, after, guard=guard)
-        assert written.counts.deleted == deleted
-        assert written.item_count_before == remaining + deleted
+        summary = await store_package(database, after, guard=guard)
+        assert summary.counts.deleted == deleted
+        assert summary.item_count_before == remaining + deleted
 
     @bounded
     @given(remaining=few, deleted=few, added=few, reworded=few)
@@ -160,24 +160,26 @@ async def test_write_deleting_more_than_half_of_the_items_is_refused(database: D
 
 
 async def test_write_changing_most_statements_of_known_items_is_refused(database: Database) -> None:
-    async def check(matched: int, reworded: int, added: int, *, derived: bool) -> None:
+    async def check(
+        matched: int, reworded_count: int, added: int, *, has_derived_ids: bool
+    ) -> None:
         items = [factories.packed_item() for _ in range(matched)]
         body = factories.package()
         await store_package(database, with_items(body, items))
-        for item in items[:reworded]:
+        for item in items[:reworded_count]:
             item["fullStatement"] = "another"
         new = [factories.packed_item() for _ in range(added)]
         package = parse_package(to_json(with_items(body, [*items, *new])))
-        if derived:
+        if has_derived_ids:
             names = tuple(item["identifier"] for item in (*items, *new))
             package = replace(package, derived=DerivedValues(items=[*names]))
-        changed = min(reworded, matched)
-        if derived and matched >= 3 and 2 * changed > matched:
+        changed = min(reworded_count, matched)
+        if has_derived_ids and matched >= 3 and 2 * changed > matched:
             with pytest.raises(DataLossError, match=f"{changed} of the {matched} items"):
                 await write_package(database, package, guard=raise_for_data_loss)
             return
-        written = await write_package(database, package, guard=raise_for_data_loss)
-        assert written.counts.updated == changed
+        summary = await write_package(database, package, guard=raise_for_data_loss)
+        assert summary.counts.updated == changed
 
     @bounded
     @given(matched=few, reworded=few, added=few, derived=st.booleans())

@@ -47,9 +47,9 @@ async def check_at_startup(url: str, **options: bool) -> None:
 
 async def refusal(url: str, **options: bool) -> str:
     """Return the error message of the check at startup: one line, without the password."""
-    with pytest.raises(CommandError) as raised:
+    with pytest.raises(CommandError) as exc_info:
         await check_at_startup(url, **options)
-    message = str(raised.value)
+    message = str(exc_info.value)
     assert "\n" not in message
     assert PASSWORD not in message
     assert (parse_database_url(url).password or PASSWORD) not in message
@@ -148,8 +148,8 @@ async def test_schema_parameter_of_prisma_is_the_search_path(empty_database: Emp
     assert 'CREATE SCHEMA "Frameworks" AUTHORIZATION' in await refusal(url, may_migrate=True)
     await execute(plain, 'CREATE SCHEMA "Frameworks"')
     await check_at_startup(url, may_migrate=True)
-    where = "SELECT relnamespace::regnamespace::text FROM pg_class WHERE relname = 'items'"
-    assert await value(plain, where) == '"Frameworks"'
+    statement = "SELECT relnamespace::regnamespace::text FROM pg_class WHERE relname = 'items'"
+    assert await value(plain, statement) == '"Frameworks"'
 
 
 async def test_hosts_are_tried_in_turn_with_a_timeout_each(
@@ -177,7 +177,7 @@ async def test_hosts_are_tried_in_turn_with_a_timeout_each(
         assert await connection.fetchval("SHOW transaction_isolation") == "repeatable read"
 
 
-async def test_command_fails_if_no_host_answers(silent_port: int) -> None:
+async def test_command_fails_if_no_host_responds(silent_port: int) -> None:
     url = f"postgresql://u:{PASSWORD}@127.0.0.1:{silent_port}/d?connect_timeout=1"
     assert "no answer within 1 s" in await refusal(url)
 

@@ -399,7 +399,9 @@ def test_unreachable_server_keeps_running(data_dir: Path, monkeypatch: pytest.Mo
         assert read_words(url) == "first"
 
 
-def test_lock_of_unseen_server_is_kept(copied_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lock_of_unreachable_server_is_not_broken(
+    copied_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(embedded, "UNREACHABLE_TIMEOUT_SECONDS", 0.1)
     with (copied_dir / "server.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -60,8 +60,8 @@ async def test_failover_that_lost_a_write_leaves_no_trace_of_it(tmp_path: Path) 
                 await postgres.catch_up()
                 early = (await http.get(f"{PREFIX}/changes")).json()["next"]
                 await postgres.cut_off()
-                lost = {**stored, "fullStatement": "LOST"}
-                await put(http, f"/CFItems/{identifier}", lost)
+                lost_item = {**stored, "fullStatement": "LOST"}
+                await put(http, f"/CFItems/{identifier}", lost_item)
                 for path in paths:
                     await get(live.base_url, path, **authorization)
                 await asyncio.sleep(2.5)  # until there is a Last-Modified
@@ -73,8 +73,10 @@ async def test_failover_that_lost_a_write_leaves_no_trace_of_it(tmp_path: Path) 
                 new = {**stored, "fullStatement": "NEW"}
                 await put(http, f"/CFItems/{identifier}", new)
                 await expect(live.base_url, paths, "NEW", old, authorization)
-                for since in (early, late):
-                    responses = await get(live.base_url, f"/changes?since={since}", **authorization)
+                for cursor in (early, late):
+                    responses = await get(
+                        live.base_url, f"/changes?since={cursor}", **authorization
+                    )
                     assert {response.status_code for response in responses} == {410}
 
 
@@ -112,13 +114,13 @@ async def expect(
     authorization: dict[str, str],
 ) -> None:
     """Check that every path shows a statement, and that no validator of ``old`` matches."""
-    for path, read in paths.items():
+    for path, extract in paths.items():
         responses = await get(base_url, path, **authorization)
         assert all(response.status_code == 200 for response in responses)
-        shown = {read(response.json()) for response in responses}
-        assert len(shown) == 1
+        statements = {extract(response.json()) for response in responses}
+        assert len(statements) == 1
         if not path.endswith("/groups"):
-            assert shown == {statement}
+            assert statements == {statement}
     package = next(path for path in paths if path.startswith("/CFPackages"))
     for name, value in (
         ("If-None-Match", old.headers["ETag"]),

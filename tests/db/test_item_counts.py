@@ -46,11 +46,11 @@ WHERE coalesce(stored.sum, 0) <> coalesce(counted.count, 0)"""
 pytestmark = pytest.mark.usefixtures("clean")
 
 
-async def random_write(database: Database, rng: random.Random, done: Counter[str]) -> None:
+async def random_write(database: Database, rng: random.Random, write_counts: Counter[str]) -> None:
     """Run one of all kinds of writes, many of which fail or change nothing."""
     document, item = rng.choice(DOCUMENT_IDENTIFIERS), rng.choice(ITEM_IDENTIFIERS)
-    chosen = rng.sample(ITEM_IDENTIFIERS, rng.randint(0, 6))
-    items = [factories.packed_item(each, notes=str(rng.random())) for each in chosen]
+    identifiers = rng.sample(ITEM_IDENTIFIERS, rng.randint(0, 6))
+    items = [factories.packed_item(each, notes=str(rng.random())) for each in identifiers]
     body = factories.package(document, CFItems=items, CFAssociations=[])
     package = parse_package(to_json(body))
     put = CFItem.model_validate(factories.item(document, item, notes=str(rng.random())))
@@ -70,18 +70,18 @@ async def random_write(database: Database, rng: random.Random, done: Counter[str
     (name,) = rng.choices(list(writes), weights)
     with suppress(CaseServerError):
         await writes[name]()
-        done[name] += 1
+        write_counts[name] += 1
 
 
 @pytest.mark.parametrize("writers", [1, 6])
 async def test_numbers_equal_count_after_random_writes(
     database: Database, execute: Execute, writers: int
 ) -> None:
-    rng, done = random.Random(writers), Counter[str]()
+    rng, write_counts = random.Random(writers), Counter[str]()
     for _ in range(300 // writers):
-        await asyncio.gather(*(random_write(database, rng, done) for _ in range(writers)))
+        await asyncio.gather(*(random_write(database, rng, write_counts) for _ in range(writers)))
         assert not await execute(WRONG)
-    assert len(done) == 8, f"writes that never succeeded: {done}"
+    assert len(write_counts) == 8, f"writes that never succeeded: {write_counts}"
     count = await execute("SELECT count(*) FROM items WHERE deleted_at IS NULL")
     page = await entity_lists.fetch_page(database, ResourceView(ITEMS), ALL_ITEMS)
     assert page.total == count[0][0]

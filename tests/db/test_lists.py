@@ -106,8 +106,8 @@ async def database(
 ) -> AsyncIterator[Database]:
     """Open a pool with the planner's default settings, or without sequential scans."""
     parameters = "?enable_seqscan=off" if request.param == "index only" else ""
-    async with Database.open(database_url + parameters, settings) as opened:
-        yield opened
+    async with Database.open(database_url + parameters, settings) as database:
+        yield database
 
 
 def query(**parameters: Any) -> ListQuery:
@@ -194,11 +194,11 @@ def predicate(rng: random.Random) -> str:
 
 
 def random_request(rng: random.Random) -> dict[str, Any]:
-    where = predicate(rng) if rng.random() < 0.7 else ""
-    while where and rng.random() < 0.4:
-        where = f"({where}) {rng.choice(['AND', 'OR'])} {predicate(rng)}"
+    filter_text = predicate(rng) if rng.random() < 0.7 else ""
+    while filter_text and rng.random() < 0.4:
+        filter_text = f"({filter_text}) {rng.choice(['AND', 'OR'])} {predicate(rng)}"
     return {
-        "filter": where,
+        "filter": filter_text,
         "sort": rng.choice(SORTS),
         "orderBy": rng.choice(["asc", "desc"]),
         "limit": rng.choice([1, 5, 3000]),
@@ -348,8 +348,10 @@ def test_values_and_extension_names_share_one_statement() -> None:
 def test_statement_cache_is_bounded() -> None:
     for number in range(entity_lists.STATEMENT_CACHE_SIZE + 5):
         rng = random.Random(number)
-        where = " AND ".join(predicate(rng) for _ in range(8))
-        entity_lists.build_list_statement(STORED_ITEMS, query(filter=where, sort=rng.choice(SORTS)))
+        filter_text = " AND ".join(predicate(rng) for _ in range(8))
+        entity_lists.build_list_statement(
+            STORED_ITEMS, query(filter=filter_text, sort=rng.choice(SORTS))
+        )
     cached = entity_lists._compile_list_statement.cache_info().currsize
     assert cached == entity_lists.STATEMENT_CACHE_SIZE
 

@@ -19,17 +19,17 @@ async def test_bodies_are_returned_in_order(api: Api, settings: Settings, count:
     body = await api.upload_package(
         CFItems=[factories.packed_item() for _ in range(count)], CFAssociations=[]
     )
-    sent = [item["identifier"] for item in body["CFItems"]]
+    identifiers = [item["identifier"] for item in body["CFItems"]]
     async with Database.open(settings.database_url, settings) as database:
         for prefetch in (False, True):
             async with open_framework_snapshot(
                 database, body["CFDocument"]["identifier"]
             ) as framework:
-                batches = [one async for one in framework.iter_bodies(ITEMS, prefetch=prefetch)]
-            read = [raw for batch in batches for raw in batch]
-            assert [identifier in raw for identifier, raw in zip(sent, read, strict=True)] == (
-                [True] * count
-            )
+                batches = [batch async for batch in framework.iter_bodies(ITEMS, prefetch=prefetch)]
+            stored = [raw for batch in batches for raw in batch]
+            assert [
+                identifier in raw for identifier, raw in zip(identifiers, stored, strict=True)
+            ] == ([True] * count)
             assert all(len(batch) == BATCH_SIZE for batch in batches[:-1])
 
 
@@ -45,8 +45,8 @@ async def test_early_closed_iterator_leaves_connection_usable(api: Api, settings
                 assert len(await anext(batches)) == BATCH_SIZE
                 await asyncio.sleep(pause)
                 await batches.aclose()  # type: ignore[attr-defined]  # it is a generator
-                known = await framework.find_node_collections({items[0]["identifier"]})
-            assert known == {items[0]["identifier"]: "CFItems"}
+                collections = await framework.find_node_collections({items[0]["identifier"]})
+            assert collections == {items[0]["identifier"]: "CFItems"}
 
 
 async def test_cancelled_reader_leaves_connection_usable(api: Api, settings: Settings) -> None:

@@ -73,11 +73,11 @@ def framework(count: int = 30) -> Body:
 async def test_inserted_item_logs_one_change(store: Store) -> None:
     body = framework()
     await store.write(body)
-    for place in (0, 15, 31):
+    for index in (0, 15, 31):
         item = factories.packed_item()
-        body["CFItems"].insert(place, item)
+        body["CFItems"].insert(index, item)
         relation = factories.association(item["identifier"], names(body)[5])
-        body["CFAssociations"].insert(place, relation)
+        body["CFAssociations"].insert(index, relation)
         assert await store.entries(body) == [
             ("CFItem", item["identifier"], "create"),
             ("CFAssociation", relation["identifier"], "create"),
@@ -153,12 +153,12 @@ async def test_importing_export_writes_nothing(api: Api, store: Store, database:
         "conceptKeywordsURI": [factories.link()],
         "licenseURI": factories.link(),
     }
-    one, two = await api.create_item(document, **linked), await api.create_item(document)
-    await api.create_association(one, two, CFAssociationGroupingURI=factories.link())
-    whole = factories.package_with_every_class()
-    whole["extensions"] = {"b": 1}
-    await store.write(whole)
-    for identifier in (document["identifier"], whole["CFDocument"]["identifier"]):
+    origin, destination = await api.create_item(document, **linked), await api.create_item(document)
+    await api.create_association(origin, destination, CFAssociationGroupingURI=factories.link())
+    complete_package = factories.package_with_every_class()
+    complete_package["extensions"] = {"b": 1}
+    await store.write(complete_package)
+    for identifier in (document["identifier"], complete_package["CFDocument"]["identifier"]):
         exported = await export_package(database, identifier)
         body = json.loads(exported)
         assert body["CFDefinitions"]["CFSubjects"]
@@ -180,8 +180,8 @@ async def test_definition_with_more_than_its_link_is_updated_once(store: Store) 
     kind = factories.link()
     body, other = package_of_type(kind), package_of_type(kind)
     await store.write(body)
-    more = factories.item_type(kind["identifier"], title=kind["title"])
-    body["CFDefinitions"] = {"CFItemTypes": [more]}
+    item_type = factories.item_type(kind["identifier"], title=kind["title"])
+    body["CFDefinitions"] = {"CFItemTypes": [item_type]}
     expected = [("CFItemType", kind["identifier"], "update")]
     assert await store.entries(body) == expected
     # A package with fewer details of a definition does not change it.

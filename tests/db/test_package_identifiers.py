@@ -57,17 +57,17 @@ async def upload_second(database: Database) -> None:
 
 PAIRS = [
     pair
-    for one in (put_first, upload_first)
-    for other in (put_second, upload_second)
-    for pair in permutations((one, other))
+    for first in (put_first, upload_first)
+    for second in (put_second, upload_second)
+    for pair in permutations((first, second))
 ]
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), PAIRS, ids=lambda write: getattr(write, "__name__", None)
+    ("first", "second"), PAIRS, ids=lambda write: getattr(write, "__name__", None)
 )
 async def test_concurrent_writes_of_one_identifier_conflict(
-    database: Database, execute: Execute, database_url: str, one: Write, other: Write
+    database: Database, execute: Execute, database_url: str, first: Write, second: Write
 ) -> None:
     license_ = json.dumps(factories.entity(LICENSE, title="a licence", licenseText="use it"))
     insertion = "INSERT INTO licenses (body, last_change_date_time) VALUES ($1, now())"
@@ -78,7 +78,7 @@ async def test_concurrent_writes_of_one_identifier_conflict(
         # A writer waits for the licence after it has compared its identifiers.
         await connection.execute("SELECT 1 FROM licenses FOR UPDATE")
         writes = []
-        for number, write in enumerate((one, other), start=1):
+        for number, write in enumerate((first, second), start=1):
             writes.append(asyncio.ensure_future(write(database)))
             await wait_for_waiting(execute, number)
         await transaction.rollback()

@@ -30,8 +30,8 @@ pytestmark = pytest.mark.usefixtures("clean")
 
 async def test_stages_of_uploads_are_reported_in_order(database: Database) -> None:
     body = factories.package_with_every_class()
-    fewer = {**body, "CFItems": body["CFItems"][1:], "CFAssociations": [], "CFRubrics": []}
-    for package in (body, fewer, body):
+    smaller = {**body, "CFItems": body["CFItems"][1:], "CFAssociations": [], "CFRubrics": []}
+    for package in (body, smaller, body):
         stages: list[str] = []
         await store_package(database, package, progress=stages.append)
         assert len(set(stages)) > 5
@@ -40,17 +40,17 @@ async def test_stages_of_uploads_are_reported_in_order(database: Database) -> No
 
 async def test_new_framework_creates_all_entities(database: Database, execute: Execute) -> None:
     body = factories.package_with_every_class()
-    written = await store_package(database, body)
+    summary = await store_package(database, body)
     own = ("CFDocument", "CFItem", "CFAssociation", "CFRubric")
-    assert written.is_created
-    assert {kind: written.changes[kind, "create"] for kind in own} == {
-        kind: written.sent_counts[kind] for kind in own
+    assert summary.is_created
+    assert {kind: summary.changes[kind, "create"] for kind in own} == {
+        kind: summary.sent_counts[kind] for kind in own
     }
     rows = await execute("SELECT kind, count(*) FROM changes GROUP BY kind")
     logged = {row["kind"]: row["count"] for row in rows}
-    assert {kind: logged[kind] for kind in own} == {kind: written.sent_counts[kind] for kind in own}
-    again = await store_package(database, body)
-    assert (again.is_created, again.changed_count) == (False, 0)
+    assert {kind: logged[kind] for kind in own} == {kind: summary.sent_counts[kind] for kind in own}
+    second_summary = await store_package(database, body)
+    assert (second_summary.is_created, second_summary.changed_count) == (False, 0)
 
 
 async def test_definitions_linked_by_items_are_stored(database: Database, execute: Execute) -> None:
@@ -61,14 +61,16 @@ async def test_definitions_linked_by_items_are_stored(database: Database, execut
     )
     body = factories.package(CFItems=[item], CFAssociations=[], CFDefinitions={})
     await store_package(database, body)
-    for table, found in (
+    for table, definitions in (
         ("item_types", [kind]),
         ("licenses", [license_]),
         ("subjects", [subject]),
         ("concepts", concepts),
     ):
         rows = await execute(f"SELECT identifier FROM {table}")
-        assert {row["identifier"] for row in rows} >= {one["identifier"] for one in found}
+        assert {row["identifier"] for row in rows} >= {
+            definition["identifier"] for definition in definitions
+        }
     linked = await execute(
         "SELECT concept_identifier FROM item_concepts WHERE item_identifier = $1",
         item["identifier"],
@@ -109,8 +111,8 @@ async def test_possible_copy_of_a_response_is_parsed_twice(database: Database) -
     package = parse_package_lazily(json.dumps(body).encode())
     rows = CountedRows(package.rows)
     echoed = EchoedValues(ServerUrlMatcher(["http://case.test"], ["/ims/case/v1p1"]))
-    written = await write_package(database, replace(package, rows=rows), echoed=echoed)
-    assert (rows.iterations, written.changed_count) == (2, 0)
+    summary = await write_package(database, replace(package, rows=rows), echoed=echoed)
+    assert (rows.iterations, summary.changed_count) == (2, 0)
 
 
 def conflicting_and_invalid(body: factories.Body, items: int) -> PreparedPackage:
@@ -125,9 +127,9 @@ async def test_invalid_row_is_reported_after_postgres_refused_another(database: 
     body = factories.package_with_every_class()
     await store_package(database, body)
     async with asyncio.timeout(20):
-        with pytest.raises(UnprocessableContent) as refused:
+        with pytest.raises(UnprocessableContent) as exc_info:
             await write_package(database, conflicting_and_invalid(body, 4000))
-    assert [problem["path"] for problem in refused.value.problems] == [
+    assert [problem["path"] for problem in exc_info.value.problems] == [
         "CFItems[4000].fullStatement"
     ]
     async with asyncio.timeout(20):
@@ -141,8 +143,8 @@ async def test_cancelled_upload_ends_its_transaction(database: Database, execute
         upload = asyncio.create_task(write_package(database, conflicting_and_invalid(body, 20_000)))
         await asyncio.sleep(seconds)
         upload.cancel()
-        done, _ = await asyncio.wait([upload], timeout=10)
-        assert done
+        finished, _ = await asyncio.wait([upload], timeout=10)
+        assert finished
         assert upload.cancelled() or isinstance(
             upload.exception(), (UnprocessableContent, ServiceUnavailable)
         )

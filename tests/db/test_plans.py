@@ -52,8 +52,8 @@ async def database(
     """A pool of one connection to a database of its own, whose statistics no other test changes."""
     url = await asyncio.to_thread(migrated_database, "plans")
     changed = settings.model_copy(update={"database_url": url, "pool_size": 1})
-    async with Database.open(url, changed) as opened:
-        yield opened
+    async with Database.open(url, changed) as database:
+        yield database
 
 
 @pytest.mark.parametrize("analyzed", ["", "items, associations", "documents, packages"])

@@ -52,10 +52,10 @@ async def test_setting_decides_on_prepared_statements(
 async def test_request_gets_503_soon_if_no_connection_is_released(single: Database) -> None:
     async with single.connection():
         start = time.monotonic()
-        with pytest.raises(ServiceUnavailable) as raised:
+        with pytest.raises(ServiceUnavailable) as exc_info:
             await single.fetch_all(compile_entity_query(ITEMS), identifier="missing")
         assert time.monotonic() - start < 10
-    assert raised.value.headers["Retry-After"]
+    assert exc_info.value.headers["Retry-After"]
 
 
 async def test_request_waits_longer_while_connections_are_released(single: Database) -> None:
@@ -145,12 +145,12 @@ def no_file_descriptors() -> Iterator[None]:
     """Leave this process without a free file descriptor."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     with ExitStack() as stack:
-        opened = [stack.enter_context(Path(os.devnull).open())]
-        resource.setrlimit(resource.RLIMIT_NOFILE, (opened[0].fileno() + 20, before[1]))
+        files = [stack.enter_context(Path(os.devnull).open())]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files[0].fileno() + 20, before[1]))
         stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, before)
         with suppress(OSError):
             while True:
-                opened.append(stack.enter_context(Path(os.devnull).open()))
+                files.append(stack.enter_context(Path(os.devnull).open()))
         yield
 
 
@@ -160,12 +160,12 @@ async def test_503_without_a_file_descriptor_names_the_limit(
     changed = settings.model_copy(update={"pool_size": 2})
     async with Database.open(settings.database_url, changed) as database:
         async with database.connection():
-            with no_file_descriptors(), pytest.raises(ServiceUnavailable) as raised:
+            with no_file_descriptors(), pytest.raises(ServiceUnavailable) as exc_info:
                 await database.fetch_all(compile_entity_query(ITEMS), identifier="missing")
-            assert raised.value.status == 503
-            assert "file descriptors" in raised.value.description
-            assert "database" not in raised.value.description
-            assert raised.value.headers["Retry-After"]
+            assert exc_info.value.status == 503
+            assert "file descriptors" in exc_info.value.description
+            assert "database" not in exc_info.value.description
+            assert exc_info.value.headers["Retry-After"]
             (message,) = [record.getMessage() for record in caplog.records]
             assert "ulimit -n" in message
         assert await database.fetch_all(compile_entity_query(ITEMS), identifier="missing") == []
@@ -272,14 +272,14 @@ async def test_write_that_waits_too_long_for_a_lock_names_the_other_write(
             else:
                 await stack.enter_async_context(connection.transaction())
                 await write(connection)
-            with pytest.raises(ServiceUnavailable) as raised:
+            with pytest.raises(ServiceUnavailable) as exc_info:
                 await database.run_write_with_retry(write, "another lock")
         await database.run_write_with_retry(write, "another lock")
-    assert raised.value.description == (
+    assert exc_info.value.description == (
         "waited 10 s for another transaction, probably a write of the same framework or entity "
         "that is still running; retry later"
     )
-    assert raised.value.headers["Retry-After"]
+    assert exc_info.value.headers["Retry-After"]
     assert "database unavailable" not in caplog.text
     assert all(record.levelno < logging.WARNING for record in caplog.records)
 
@@ -310,10 +310,10 @@ async def test_write_is_retried_on_conflict_then_gets_503(settings: Settings, co
         assert await write_with_conflicts(0) == 1
         assert await write_with_conflicts(1) == 2
         assert await write_with_conflicts(3) == 4
-        with pytest.raises(ServiceUnavailable) as raised:
+        with pytest.raises(ServiceUnavailable) as exc_info:
             await write_with_conflicts(1000)
     assert len(attempts) == MAX_WRITE_ATTEMPTS
-    assert raised.value.description == (
+    assert exc_info.value.description == (
         "the write conflicted with other writes each time it was tried; retry later"
     )
-    assert raised.value.headers["Retry-After"]
+    assert exc_info.value.headers["Retry-After"]

@@ -51,11 +51,11 @@ def test_pooler_is_detected(url: str, detected_url: str) -> None:
 
 
 async def test_statements_are_prepared_if_pooler_can(detected_url: str, settings: Settings) -> None:
-    read = CompiledStatement(text("SELECT name FROM pg_prepared_statements"))
+    statement = CompiledStatement(text("SELECT name FROM pg_prepared_statements"))
     async with Database.open(detected_url, settings) as database:
         for _ in range(2):
             # All connections of the pooler to Postgres are used, by each client in another order.
-            prepared = await asyncio.gather(*(database.fetch_all(read) for _ in range(4)))
+            prepared = await asyncio.gather(*(database.fetch_all(statement) for _ in range(4)))
     assert parse_database_url(detected_url).can_use_prepared_statements == has_prepared_statements()
     assert all(bool(names) == has_prepared_statements() for names in prepared)
 
@@ -97,9 +97,9 @@ async def test_conflicting_writes_take_turns(url: str, settings: Settings) -> No
             version = await connection.fetchval(
                 "SELECT version FROM revisions WHERE scope = 'pooler'"
             )
-            held = await connection.fetch(SELECT_ADVISORY_LOCKS)
+            locks = await connection.fetch(SELECT_ADVISORY_LOCKS)
     assert version == 40
-    assert not held
+    assert not locks
 
 
 def test_server_behind_a_pooler(url: str, tmp_path: Path) -> None:
@@ -121,11 +121,11 @@ async def test_migration_needs_a_direct_url(
     parts = make_url(url)
     pooled = make_url(direct).set(host=parts.host, port=parts.port)
     variables = {"CASE_SERVER_DATABASE_URL": pooled.render_as_string(hide_password=False)}
-    refused = await asyncio.to_thread(
+    result = await asyncio.to_thread(
         run_command, "migrate", data_dir=tmp_path / "data", **variables
     )
-    assert refused.returncode == 1
-    assert "CASE_SERVER_MIGRATION_URL" in refused.stderr
+    assert result.returncode == 1
+    assert "CASE_SERVER_MIGRATION_URL" in result.stderr
     variables["CASE_SERVER_MIGRATION_URL"] = direct
     migrated = await asyncio.to_thread(
         run_command, "migrate", data_dir=tmp_path / "data", **variables
@@ -135,10 +135,10 @@ async def test_migration_needs_a_direct_url(
 
 def test_refused_startup_parameter_is_named(url: str, tmp_path: Path) -> None:
     variables = {"CASE_SERVER_DATABASE_URL": f"{url}?options=-cwork_mem%3D9MB"}
-    ran = run_command("migrate", data_dir=tmp_path / "data", **variables)
-    assert ran.returncode == 1
-    assert "refuses the parameter 'options'" in ran.stderr
-    assert len(ran.stderr.splitlines()) == 1
+    result = run_command("migrate", data_dir=tmp_path / "data", **variables)
+    assert result.returncode == 1
+    assert "refuses the parameter 'options'" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
 
 
 @pytest.mark.slow
@@ -147,7 +147,7 @@ def test_api_tests_pass_through_a_pooler() -> None:
     command = (sys.executable, "-m", "pytest", "-q", "-x", "tests/api")
     # Not as a process of this run, with which it would share a Postgres server and its databases.
     own = {name: value for name, value in os.environ.items() if "PYTEST_XDIST" not in name}
-    ran = subprocess.run(
+    result = subprocess.run(
         command,
         cwd=ROOT,
         env=own | {"TEST_POOL_MODE": "transaction"},
@@ -155,4 +155,4 @@ def test_api_tests_pass_through_a_pooler() -> None:
         text=True,
         check=False,
     )
-    assert ran.returncode == 0, ran.stdout[-5000:]
+    assert result.returncode == 0, result.stdout[-5000:]

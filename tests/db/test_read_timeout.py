@@ -50,13 +50,13 @@ async def test_slow_statement_is_cancelled_and_its_connection_reused(
     async with opened(settings) as database:
         before = await database.fetch_one(BACKEND)
         for _ in range(2):
-            with pytest.raises(QueryTimeout) as raised:
+            with pytest.raises(QueryTimeout) as exc_info:
                 await getattr(database, read)(SLEEP)
         await asyncio.wait_for(no_statement_sleeps(execute), 30)
         after = await database.fetch_one(BACKEND)
         assert before == after, "the connection was replaced, not used again"
-    assert raised.value.status == 503
-    assert int(raised.value.headers["Retry-After"]) >= 1
+    assert exc_info.value.status == 503
+    assert int(exc_info.value.headers["Retry-After"]) >= 1
 
 
 async def test_slow_reads_leave_connections_to_others(settings: Settings, execute: Execute) -> None:
@@ -66,9 +66,9 @@ async def test_slow_reads_leave_connections_to_others(settings: Settings, execut
         for _ in range(20):
             assert await database.run_heavy_read(BACKEND)
             await asyncio.sleep(0.1)
-        done, running = await asyncio.wait(heavy_reads, timeout=1)
+        finished, running = await asyncio.wait(heavy_reads, timeout=1)
         assert len(running) == database._max_slow_reads == 2
-        for read in done:
+        for read in finished:
             with pytest.raises(QueryTimeout, match=r"took longer than 1 s and was cancelled"):
                 read.result()
         for read in running:
@@ -172,9 +172,9 @@ async def test_heavy_reads_take_at_most_half_of_the_pool(settings: Settings) -> 
     async with opened(settings, pool_size=4, read_timeout=None) as database:
         heavy_reads = [asyncio.create_task(database.run_heavy_read(SLEEP)) for _ in range(6)]
         try:
-            done, running = await asyncio.wait(heavy_reads, timeout=15)
-            assert (len(done), len(running)) == (4, 2)
-            for read in done:
+            finished, running = await asyncio.wait(heavy_reads, timeout=15)
+            assert (len(finished), len(running)) == (4, 2)
+            for read in finished:
                 error = read.exception()
                 assert isinstance(error, ServiceUnavailable)
                 assert error.headers["Retry-After"]

@@ -28,8 +28,8 @@ async def render_views(execute: Execute) -> str:
     lines = []
     for view in await execute(RELATIONS, b"v"):
         columns = await execute(COLUMNS, view["relname"])
-        described = ", ".join(f"`{row['attname']}` {short(row['type'])}" for row in columns)
-        lines += [f"### {view['relname']}", "", f"{view['comment']}", "", f"{described}.", ""]
+        column_list = ", ".join(f"`{row['attname']}` {short(row['type'])}" for row in columns)
+        lines += [f"### {view['relname']}", "", f"{view['comment']}", "", f"{column_list}.", ""]
     return "\n".join(lines)
 
 

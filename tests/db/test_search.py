@@ -38,8 +38,8 @@ async def database(
     await execute(ITEMS)
     await execute("UPDATE items SET deleted_at = now() WHERE identifier = 'item-4000'")
     await execute("VACUUM ANALYZE items")
-    async with Database.open(database_url, settings) as opened:
-        yield opened
+    async with Database.open(database_url, settings) as database:
+        yield database
 
 
 async def run(database: Database, text: str, start_pages: int | None) -> list[str]:

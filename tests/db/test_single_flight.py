@@ -34,8 +34,8 @@ async def test_result_is_never_older_than_its_call() -> None:
         for _ in range(20):
             await asyncio.sleep(rng.random() / 1000)
             store.version += 1
-            written = store.version
-            assert await store.single_flight.fetch_shared("document") >= written
+            version = store.version
+            assert await store.single_flight.fetch_shared("document") >= version
 
     await asyncio.gather(*(write_and_read() for _ in range(50)))
     assert store.query_count < 50 * 20 / 5
@@ -54,9 +54,11 @@ async def test_calls_during_a_query_share_the_next_one() -> None:
     first = asyncio.create_task(store.single_flight.fetch_shared("document"))
     await asyncio.sleep(0)
     store.version = 1
-    others = [asyncio.create_task(store.single_flight.fetch_shared("document")) for _ in range(9)]
+    later_calls = [
+        asyncio.create_task(store.single_flight.fetch_shared("document")) for _ in range(9)
+    ]
     assert await first == 0
-    assert await asyncio.gather(*others) == [1] * 9
+    assert await asyncio.gather(*later_calls) == [1] * 9
     assert store.query_count == 2
 
 
@@ -70,15 +72,15 @@ async def test_hanging_query_does_not_delay_later_calls() -> None:
         return await store.query(key)
 
     single_flight = SingleFlight(query)
-    hanging = asyncio.create_task(single_flight.fetch_shared("document"))
+    first_call = asyncio.create_task(single_flight.fetch_shared("document"))
     await asyncio.sleep(0)
-    others = [asyncio.create_task(single_flight.fetch_shared("document")) for _ in range(3)]
+    later_calls = [asyncio.create_task(single_flight.fetch_shared("document")) for _ in range(3)]
     store.version = 1
-    assert await asyncio.wait_for(asyncio.gather(*others), 5) == [1] * 3
+    assert await asyncio.wait_for(asyncio.gather(*later_calls), 5) == [1] * 3
     assert await single_flight.fetch_shared("document") == 1
-    assert not hanging.done()
+    assert not first_call.done()
     resume.set()
-    assert await hanging == 1
+    assert await first_call == 1
     assert await single_flight.fetch_shared("document") == 1
 
 

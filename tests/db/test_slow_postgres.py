@@ -57,27 +57,27 @@ async def database(url: str, settings: Settings) -> AsyncIterator[Database]:
 
 async def test_late_postgres_is_not_taken_for_dead(cluster: Cluster, database: Database) -> None:
     with cluster.freeze():
-        read = asyncio.create_task(database.fetch_one(BACKEND))
+        task = asyncio.create_task(database.fetch_one(BACKEND))
         await asyncio.sleep(MAX_SILENCE_SECONDS)
-    assert await read
+    assert await task
 
 
 async def test_time_of_starved_server_does_not_count(cluster: Cluster, database: Database) -> None:
     """The check of Postgres is delayed by the server itself, while a statement is slow."""
-    read = asyncio.create_task(database.fetch_one(SLOW))
+    task = asyncio.create_task(database.fetch_one(SLOW))
     await asyncio.sleep(0.3)
     with cluster.freeze():
         await asyncio.sleep(1)  # the check has begun, and waits
     time.sleep(3)  # noqa: ASYNC251  the event loop is starved
-    assert await read
+    assert await task
 
 
 async def test_read_that_timed_out_keeps_no_connection_to_a_frozen_postgres(
     cluster: Cluster, settings: Settings
 ) -> None:
     """Postgres cannot cancel its statement, so that the connection must be closed."""
-    one = settings.model_copy(update={"pool_size": 1})
-    async with Database.open(cluster.url, one, read_timeout=0.5) as database:
+    single_connection = settings.model_copy(update={"pool_size": 1})
+    async with Database.open(cluster.url, single_connection, read_timeout=0.5) as database:
         with cluster.freeze():
             with pytest.raises(QueryTimeout):
                 await database.fetch_one(BACKEND)
@@ -90,8 +90,8 @@ async def test_task_cancelled_at_the_end_of_its_block_releases_its_connection(
     cluster: Cluster, url: str, settings: Settings
 ) -> None:
     """Behind a pooler, the task then waits for its transaction to end."""
-    one = settings.model_copy(update={"pool_size": 1})
-    async with Database.open(url, one) as database:
+    single_connection = settings.model_copy(update={"pool_size": 1})
+    async with Database.open(url, single_connection) as database:
         is_used = asyncio.Event()
 
         async def use_connection() -> None:
@@ -112,14 +112,14 @@ async def test_task_cancelled_at_the_end_of_its_block_releases_its_connection(
 async def test_pool_is_closed_while_postgres_is_frozen(
     cluster: Cluster, url: str, settings: Settings
 ) -> None:
-    opened = Database.open(url, settings)
-    database = await opened.__aenter__()
+    context = Database.open(url, settings)
+    database = await context.__aenter__()
     reads = [asyncio.create_task(database.fetch_one(SLOW)) for _ in range(2)]
     await asyncio.sleep(0.3)
     with cluster.freeze():
         reads[0].cancel()
         async with asyncio.timeout(20):
-            await opened.__aexit__(None, None, None)
+            await context.__aexit__(None, None, None)
     await asyncio.gather(*reads, return_exceptions=True)
 
 
@@ -129,10 +129,10 @@ async def test_frozen_postgres_gets_503_soon_and_then_at_once(
     with cluster.freeze():
         for seconds in (MAX_503_SECONDS[route], 0.5):
             start = time.monotonic()
-            with pytest.raises(ServiceUnavailable) as raised:
+            with pytest.raises(ServiceUnavailable) as exc_info:
                 await database.fetch_one(BACKEND)
             assert time.monotonic() - start < seconds
-            assert raised.value.headers["Retry-After"]
+            assert exc_info.value.headers["Retry-After"]
     async with asyncio.timeout(MAX_503_SECONDS[route]):
         while True:
             try:

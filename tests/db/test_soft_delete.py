@@ -56,13 +56,13 @@ async def test_document_is_deleted_and_undeleted_with_parts(api: Api, database: 
 
 async def test_associations_are_hidden_with_their_document(api: Api, database: Database) -> None:
     crosswalk, other = await api.create_document(), await api.create_document()
-    one, two = await api.create_item(other), await api.create_item(other)
+    origin, destination = await api.create_item(other), await api.create_item(other)
     link = factories.link(crosswalk["identifier"])
-    relation = await api.create_association(one, two, CFDocumentURI=link)
+    relation = await api.create_association(origin, destination, CFDocumentURI=link)
     path = f"/CFAssociations/{relation['identifier']}"
     await soft_delete.delete_entity(database, DOCUMENTS, crosswalk["identifier"])
     await api.get(path, 404)
-    assert (await api.get(f"/CFItemAssociations/{one['identifier']}"))["CFAssociations"] == []
+    assert (await api.get(f"/CFItemAssociations/{origin['identifier']}"))["CFAssociations"] == []
     result = await soft_delete.undelete_entity(database, DOCUMENTS, crosswalk["identifier"])
     assert result.changes == {("CFDocument", "revive"): 1, ("CFAssociation", "revive"): 1}
     assert result.not_restored == []
@@ -70,9 +70,9 @@ async def test_associations_are_hidden_with_their_document(api: Api, database: D
 
 
 async def test_second_deletion_of_a_document_logs_nothing(api: Api, database: Database) -> None:
-    document, one, two = await api.create_two_items()
+    document, origin, destination = await api.create_two_items()
     link = factories.link(document["identifier"])
-    await api.create_association(one, two, CFDocumentURI=link)
+    await api.create_association(origin, destination, CFDocumentURI=link)
     changes = await soft_delete.delete_entity(database, DOCUMENTS, document["identifier"])
     assert changes["CFAssociation", "delete"] == 1
     before = (await api.get("/changes", limit=1000))["changes"]
@@ -168,14 +168,14 @@ async def test_purge_keeps_the_latest_change_of_each_entity(
     item = await api.create_item(document)
     for number in range(3):
         await api.put("/CFItems", {"item": {**item, "fullStatement": f"{number}"}})
-    gone = await api.create_item(document)
-    await soft_delete.delete_entity(database, ITEMS, gone["identifier"])
+    deleted_item = await api.create_item(document)
+    await soft_delete.delete_entity(database, ITEMS, deleted_item["identifier"])
     await purge(database, now())
     rows = await execute("SELECT kind, identifier, operation FROM changes ORDER BY sequence")
     assert [tuple(row) for row in rows] == [
         ("CFDocument", document["identifier"], "create"),
         ("CFItem", item["identifier"], "update"),
-        ("CFItem", gone["identifier"], "delete"),
+        ("CFItem", deleted_item["identifier"], "delete"),
     ]
 
 
@@ -234,8 +234,8 @@ async def test_undeleted_document_whose_package_identifier_is_taken_names_its_ow
     exported = await export_package(database, identifier)
     assert "CFPackageURI" not in json.loads(exported)["CFDocument"]
     package, repairs = repair_and_parse(exported)
-    written = await write_package(database, package)
-    assert (repairs, written.changed_count) == ([], 0)
+    summary = await write_package(database, package)
+    assert (repairs, summary.changed_count) == ([], 0)
 
 
 async def test_put_document_takes_over_the_package_identifier_of_a_deleted_one(
@@ -256,33 +256,33 @@ async def test_put_document_takes_over_the_package_identifier_of_a_deleted_one(
 
 
 async def test_undelete_reports_what_stays_hidden_or_deleted(api: Api, database: Database) -> None:
-    here, there = await api.create_document(), await api.create_document()
-    one, two, three = [await api.create_item(here) for _ in range(3)]
-    other = await api.create_item(there)
-    relation = await api.create_association(one, other)
-    await api.create_association(two, one)
-    await soft_delete.delete_entity(database, ITEMS, three["identifier"])
-    await soft_delete.delete_entity(database, DOCUMENTS, here["identifier"])
+    document, other_document = await api.create_document(), await api.create_document()
+    first, second, third = [await api.create_item(document) for _ in range(3)]
+    other = await api.create_item(other_document)
+    relation = await api.create_association(first, other)
+    await api.create_association(second, first)
+    await soft_delete.delete_entity(database, ITEMS, third["identifier"])
+    await soft_delete.delete_entity(database, DOCUMENTS, document["identifier"])
     await soft_delete.delete_entity(database, ITEMS, other["identifier"])
-    undeleted = await soft_delete.undelete_entity(database, DOCUMENTS, here["identifier"])
+    undeleted = await soft_delete.undelete_entity(database, DOCUMENTS, document["identifier"])
     reasons = undeleted.not_restored
     assert len(reasons) == 2
     assert reasons[0].startswith("CFAssociation: 1 hidden, because another node")
-    for name in (relation, one, other):
+    for name in (relation, first, other):
         assert name["identifier"] in reasons[0]
     assert reasons[1] == (
-        f"CFItem: 1 deleted before the document, for example {three['identifier']}; "
+        f"CFItem: 1 deleted before the document, for example {third['identifier']}; "
         "case-server undelete item brings it back"
     )
-    for name in (other, three):
+    for name in (other, third):
         undeleted = await soft_delete.undelete_entity(database, ITEMS, name["identifier"])
         assert undeleted.not_restored == []
         await api.get(f"/CFAssociations/{relation['identifier']}")
 
 
 async def test_key_of_an_association_cannot_be_null(api: Api, execute: Execute) -> None:
-    _, one, two = await api.create_two_items()
-    await api.create_association(one, two)
+    _, origin, destination = await api.create_two_items()
+    await api.create_association(origin, destination)
     for field in ("originNodeURI", "destinationNodeURI", "associationType"):
         with pytest.raises(asyncpg.NotNullViolationError):
             await execute("UPDATE associations SET body = (body::jsonb - $1::text)::json", field)

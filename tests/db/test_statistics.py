@@ -137,7 +137,9 @@ async def count_read_rows(
 
 def iter_read_rows(plan: dict[str, Any]) -> Iterator[float]:
     """Yield the number of rows that each node of a plan has returned or discarded in total."""
-    discarded = sum(plan.get(f"Rows Removed by {why}", 0) for why in ("Filter", "Join Filter"))
+    discarded = sum(
+        plan.get(f"Rows Removed by {reason}", 0) for reason in ("Filter", "Join Filter")
+    )
     yield (plan["Actual Rows"] + discarded) * plan["Actual Loops"]
     for child in plan.get("Plans", ()):
         yield from iter_read_rows(child)

@@ -147,9 +147,9 @@ def rich_package() -> dict[str, Any]:
     package["CFItems"][1] |= {"CFItemTypeURI": factories.link(title="registered, too")}
     package["CFAssociations"][0] |= {"sequenceNumber": 3, "notes": "why"}
     outside = {**factories.link(), "targetType": "ext:video"}
-    related = factories.association(package["CFItems"][0]["identifier"], outside["identifier"])
-    related |= {"associationType": "isRelatedTo", "destinationNodeURI": outside}
-    package["CFAssociations"].append(related)
+    association = factories.association(package["CFItems"][0]["identifier"], outside["identifier"])
+    association |= {"associationType": "isRelatedTo", "destinationNodeURI": outside}
+    package["CFAssociations"].append(association)
     return package
 
 
@@ -179,8 +179,10 @@ async def has_columns_of(execute: Execute, view: str, schema: type[BaseModel]) -
     expected = {column for name, field in fields.items() for column in columns_of(name, field)}
     sql = "SELECT column_name FROM information_schema.columns WHERE table_name = $1"
     columns = {row["column_name"] for row in await execute(sql, view)}
-    others = columns - expected
-    return expected <= columns and all(re.fullmatch(r"cf_\w+_identifier", name) for name in others)
+    further_columns = columns - expected
+    return expected <= columns and all(
+        re.fullmatch(r"cf_\w+_identifier", name) for name in further_columns
+    )
 
 
 async def test_views_match_the_standard_profile(execute: Execute, client: AsyncClient) -> None:
@@ -218,14 +220,20 @@ async def test_views_show_criteria_and_their_levels(execute: Execute, client: As
 async def test_views_hide_what_was_deleted(
     execute: Execute, client: AsyncClient, database: Database
 ) -> None:
-    live, reduced, gone = factories.package(), factories.package(), rich_package()
-    for package in (live, reduced, gone):
+    live, changed_package, deleted_package = (
+        factories.package(),
+        factories.package(),
+        rich_package(),
+    )
+    for package in (live, changed_package, deleted_package):
         await upload(client, package)
-    child = reduced["CFItems"][1]["identifier"]
+    child = changed_package["CFItems"][1]["identifier"]
     await soft_delete.delete_entity(database, ITEMS, child)
-    await soft_delete.delete_entity(database, DOCUMENTS, gone["CFDocument"]["identifier"])
-    documents = {package["CFDocument"]["identifier"] for package in (live, reduced)}
-    items = {item["identifier"] for item in [*live["CFItems"], reduced["CFItems"][0]]}
+    await soft_delete.delete_entity(
+        database, DOCUMENTS, deleted_package["CFDocument"]["identifier"]
+    )
+    documents = {package["CFDocument"]["identifier"] for package in (live, changed_package)}
+    items = {item["identifier"] for item in [*live["CFItems"], changed_package["CFItems"][0]]}
     associations = {live["CFAssociations"][0]["identifier"]}
     assert set(await rows_of(execute, "cf_documents")) == documents
     assert {row["cf_document_identifier"] for row in await execute("TABLE cf_packages")} == (

@@ -42,7 +42,7 @@ def instructions() -> list[tuple[str, str]]:
     """Return the instructions of the Dockerfile as (keyword, arguments)."""
     text = re.sub(r"^#.*\n", "", DOCKERFILE, flags=re.MULTILINE).replace("\\\n", "")
     pairs = (line.partition(" ") for line in text.splitlines() if line.strip())
-    return [(word, re.sub(r"\s+", " ", rest).strip()) for word, _, rest in pairs]
+    return [(word, re.sub(r"\s+", " ", arguments).strip()) for word, _, arguments in pairs]
 
 
 def image_instructions(word: str, stage: str = "") -> list[str]:
@@ -52,13 +52,13 @@ def image_instructions(word: str, stage: str = "") -> list[str]:
     """
     stages: dict[str, list[tuple[str, str]]] = {}
     name = ""
-    for keyword, rest in instructions():
+    for keyword, arguments in instructions():
         if keyword == "FROM":
-            base, _, name = rest.partition(" AS ")
+            base, _, name = arguments.partition(" AS ")
             stages[name] = [*stages.get(base, [])]
         else:
-            stages[name].append((keyword, rest))
-    return [rest for keyword, rest in stages[stage] if keyword == word]
+            stages[name].append((keyword, arguments))
+    return [arguments for keyword, arguments in stages[stage] if keyword == word]
 
 
 def image_environment() -> dict[str, str]:
@@ -154,7 +154,9 @@ def test_default_secret_needs_a_loopback_port(start: Start) -> None:
 
 
 @pytest.mark.parametrize(("environment", "outside"), [({}, 8000), ({"CASE_SERVER_PORT": "9"}, 9)])
-def test_port(start: Start, environment: dict[str, str], outside: int) -> None:
+def test_published_port_is_configurable(
+    start: Start, environment: dict[str, str], outside: int
+) -> None:
     inside = Settings.model_fields["port"].default
     assert service("case-server", **environment)["ports"] == [f"127.0.0.1:{outside}:{inside}"]
     settings = start(**environment)
@@ -175,22 +177,22 @@ def test_standalone_image_keeps_its_data_in_a_volume() -> None:
     (volume,) = image_instructions("VOLUME", "standalone")
     assert f"CASE_SERVER_DATA_DIR={volume}" in image_instructions("ENV", "standalone")[-1]
     assert not image_instructions("VOLUME")
-    assert any("-r requirements-embedded.lock" in rest for _, rest in instructions())
+    assert any("-r requirements-embedded.lock" in arguments for _, arguments in instructions())
 
 
 def test_build_context_contains_only_copied_files() -> None:
-    copied = {
+    sources = {
         source
-        for word, rest in instructions()
-        if word == "COPY" and not rest.startswith("--from")
-        for source in rest.split()[:-1]
+        for word, arguments in instructions()
+        if word == "COPY" and not arguments.startswith("--from")
+        for source in arguments.split()[:-1]
     }
     ignore = (ROOT / ".dockerignore").read_text().splitlines()
     assert next(line for line in ignore if line[:1] != "#") == "*"
-    assert {line.removeprefix("!") for line in ignore if line.startswith("!")} == copied
-    assert all((ROOT / source).exists() for source in copied)
+    assert {line.removeprefix("!") for line in ignore if line.startswith("!")} == sources
+    assert all((ROOT / source).exists() for source in sources)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert {"pyproject.toml", project["readme"], *project["license-files"]} <= copied
+    assert {"pyproject.toml", project["readme"], *project["license-files"]} <= sources
 
 
 @pytest.fixture(params=[200, 503])

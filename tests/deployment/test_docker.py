@@ -46,9 +46,9 @@ pytestmark = [
 
 
 def output_of(*arguments: str, stdin: str = "", **environment: str) -> str:
-    ran = docker(*arguments, stdin=stdin, **environment)
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout
+    result = docker(*arguments, stdin=stdin, **environment)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
 def wait_until_ready(url: str) -> None:
@@ -94,9 +94,9 @@ def test_standalone_image_serves_and_keeps_its_data(standalone: str) -> None:
 def test_image_without_database_says_what_to_set() -> None:
     image = output_of("build", "--quiet", ".").strip()
     for command in ((), ("case-server", "import", "--sample")):
-        ran = docker("run", "--rm", image, *command)
-        assert ran.returncode == 1
-        assert ran.stderr.startswith(
+        result = docker("run", "--rm", image, *command)
+        assert result.returncode == 1
+        assert result.stderr.startswith(
             "case-server: error: set CASE_SERVER_DATABASE_URL=postgresql://"
         )
 

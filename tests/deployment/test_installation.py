@@ -46,8 +46,8 @@ def test_systemd_unit_is_valid(name: str, tmp_path: Path) -> None:
     result = subprocess.run(
         ["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False
     )
-    ours = [line for line in result.stderr.splitlines() if name in line]
-    assert ours == []
+    messages = [line for line in result.stderr.splitlines() if name in line]
+    assert messages == []
 
 
 def test_systemd_unit_waits_for_the_shutdown_timeout() -> None:

@@ -46,12 +46,18 @@ def test_shell_blocks_are_valid() -> None:
 
 def test_firewall_opens_the_ports_of_the_table_and_of_the_configurations() -> None:
     rows = re.findall(r"^\| ([\d, ]+) \| (\S[^|]*) \| ([^|]*) \|$", GUIDE, re.MULTILINE)
-    table = {port: who for ports, _, who in rows for port in ports.split(", ")}
-    assert {port for port, who in table.items() if who.startswith(("where", "all"))} == PUBLIC_PORTS
+    table = {port: clients for ports, _, clients in rows for port in ports.split(", ")}
+    assert {
+        port for port, clients in table.items() if clients.startswith(("where", "all"))
+    } == PUBLIC_PORTS
     assert read_firewall() == PUBLIC_PORTS
     for address in NODES.values():
-        assert read_firewall(address) == {port for port, who in table.items() if "nodes" in who}
-    assert read_firewall(MONITOR) == {port for port, who in table.items() if "monitor" in who}
+        assert read_firewall(address) == {
+            port for port, clients in table.items() if "nodes" in clients
+        }
+    assert read_firewall(MONITOR) == {
+        port for port, clients in table.items() if "monitor" in clients
+    }
     etcd = set(PORT.findall(find_block("/etc/default/etcd")))
     patroni = yaml.safe_load((GUIDES / "patroni.yml").read_text())
     assert etcd == {"2379", "2380", "2381"}
@@ -75,14 +81,14 @@ def test_patroni_of_each_node_differs_only_in_name_and_address(tmp_path: Path) -
         subprocess.run(["bash", "-ec", command], env=variables, check=True)
         text = (tmp_path / "config.yml").read_text()
         assert "SECRET" not in text
-        written = yaml.safe_load(text)
-        assert written["name"] == node
-        assert written["restapi"]["listen"] == f"{address}:8008"
-        assert written["restapi"]["connect_address"] == f"{address}:8008"
-        assert written["postgresql"]["connect_address"] == f"{address}:5432"
-        assert written["postgresql"]["bin_dir"] == "/usr/lib/postgresql/17/bin"
-        assert written["etcd3"] == template["etcd3"]
-        assert written["bootstrap"] == template["bootstrap"]
+        configuration = yaml.safe_load(text)
+        assert configuration["name"] == node
+        assert configuration["restapi"]["listen"] == f"{address}:8008"
+        assert configuration["restapi"]["connect_address"] == f"{address}:8008"
+        assert configuration["postgresql"]["connect_address"] == f"{address}:5432"
+        assert configuration["postgresql"]["bin_dir"] == "/usr/lib/postgresql/17/bin"
+        assert configuration["etcd3"] == template["etcd3"]
+        assert configuration["bootstrap"] == template["bootstrap"]
 
 
 def test_settings_exist_and_haproxy_gets_its_variables() -> None:

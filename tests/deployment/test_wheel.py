@@ -28,8 +28,8 @@ def test_wheel_contains_all_files_of_the_server_and_nothing_else(wheel: Path) ->
         if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".mako"
     }
     archive = zipfile.ZipFile(wheel)
-    contained = {name for name in archive.namelist() if ".dist-info/" not in name}
-    assert contained == files
+    names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert names == files
     (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
     lines = archive.read(metadata).decode().splitlines()
     assert "Provides-Extra: embedded" in lines

@@ -29,7 +29,7 @@ def test_first_response_is_what_the_pasted_commands_print(tmp_path: Path) -> Non
     (commands,) = [block for block in fenced(README, "sh") if "import --sample" in block]
     (expected,) = fenced(README, "json")
     guide = (ROOT / "docs" / "getting-started.md").read_text()
-    load, read = [block for block in fenced(guide, "sh") if "case-server" in block]
+    load, read_commands = [block for block in fenced(guide, "sh") if "case-server" in block]
     with run_live_server(tmp_path) as server:
 
         def run(script: str) -> list[str]:
@@ -47,7 +47,7 @@ def test_first_response_is_what_the_pasted_commands_print(tmp_path: Path) -> Non
 
         assert run(commands)[-1] == expected.rstrip()
         run(load)
-        documents = "\n".join(run(read))
+        documents = "\n".join(run(read_commands))
         assert '"CFDocuments":[{' in documents
         assert '"limit":5' in documents
 

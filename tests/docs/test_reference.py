@@ -36,18 +36,18 @@ def test_every_setting_has_a_description() -> None:
 
 def test_every_proof_of_a_behaviour_exists() -> None:
     missing = [
-        proof
+        test
         for rows in load_behaviour().values()
         for row in rows
-        for proof in row["tests"]
-        if not _exists(proof)
+        for test in row["tests"]
+        if not _exists(test)
     ]
     assert missing == []
 
 
-def _exists(proof: str) -> bool:
+def _exists(test: str) -> bool:
     """Return whether a test exists, given as ``path`` or ``path::function``."""
-    name, _, function = proof.partition("::")
+    name, _, function = test.partition("::")
     path = ROOT / name
     return path.exists() and (not function or function in _functions(path))
 

@@ -39,8 +39,8 @@ def test_column_of_each_association_type_is_read(kind: str) -> None:
         'one,A,Algebra,"two, C"\ntwo,B,Geometry,\nthree,C,Numbers,\n'
     )
     triples, _, repairs = read(text)
-    stated = [triple for triple in triples if triple[1] != "isChildOf"]
-    assert stated == [("A", kind, "B"), ("A", kind, "C")]
+    associations = [triple for triple in triples if triple[1] != "isChildOf"]
+    assert associations == [("A", kind, "B"), ("A", kind, "C")]
     assert repairs == []
 
 

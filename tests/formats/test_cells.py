@@ -50,7 +50,7 @@ def test_code_with_a_number_format_keeps_its_zeros() -> None:
     rows: list[list[Any]] = [["code", "statement", "sequence"], [1.1, "one", 1], [1.1, "ten", 2]]
     items, repairs = read(rows, {"A3": "0.00", "C3": "0.00"})
     assert [item["humanCodingScheme"] for item in items] == ["1.1", "1.10"]
-    assert [(one.kind, one.count) for one in repairs] == [("code-from-number", 1)]
+    assert [(repair.kind, repair.count) for repair in repairs] == [("code-from-number", 1)]
     assert "sheet Sheet, row 2, column A (humanCodingScheme): 1.1 → " in str(repairs[0])
 
 
@@ -84,12 +84,12 @@ def test_surrounding_whitespace_is_removed_and_reported() -> None:
         [" A.1\u200b", "A ", "So\u00a0lve", "  "],
     ]
     items, repairs = read(rows, {})
-    assert [(one["humanCodingScheme"], one["fullStatement"]) for one in items] == [
+    assert [(item["humanCodingScheme"], item["fullStatement"]) for item in items] == [
         ("A", "Algebra"),
         ("A.1", "So\u00a0lve"),
     ]
     assert items[0]["extensions"] == {"own": "x"}
-    (space,) = [one for one in repairs if one.kind == "surrounding-space"]
+    (space,) = [repair for repair in repairs if repair.kind == "surrounding-space"]
     assert (space.count, space.before, space.after) == (4, "\u00a0Algebra \n", "Algebra")
     assert space.path == "sheet Sheet, row 2, column C (fullStatement)"
 
@@ -110,7 +110,7 @@ def test_cell_of_invisible_characters_is_empty(heading: str) -> None:
     (item,), repairs = read_items(table.encode(), "csv")
     (other,), _ = read_items("Statement\nFold\n")
     assert item.keys() == other.keys()
-    assert [one.kind for one in repairs] == ["surrounding-space"]
+    assert [repair.kind for repair in repairs] == ["surrounding-space"]
 
 
 def test_strict_reading_keeps_whitespace() -> None:

@@ -20,20 +20,20 @@ FLAGS = ("--title", "Mathematics", "--creator", "a district", "--document-id", "
 
 @pytest.fixture(scope="module")
 def data_dir(running_data_dir: Path) -> Path:
-    ran = run("import", "--sample", data_dir=running_data_dir)
-    assert ran.returncode == 0, ran.stderr
+    result = run("import", "--sample", data_dir=running_data_dir)
+    assert result.returncode == 0, result.stderr
     return running_data_dir
 
 
 @pytest.mark.parametrize("name", ["a.json.gz", "a.csv", "a.xlsx", "a.jsonl.gz"])
 def test_file_name_selects_the_format(data_dir: Path, tmp_path: Path, name: str) -> None:
     target = tmp_path / name
-    ran = run("export", SAMPLE_DOCUMENT_ID, "-o", str(target), data_dir=data_dir)
-    assert ran.returncode == 0
-    assert re.fullmatch("reading from the embedded Postgres in .*\nexported to .*\n", ran.stderr)
+    result = run("export", SAMPLE_DOCUMENT_ID, "-o", str(target), data_dir=data_dir)
+    assert result.returncode == 0
+    assert re.fullmatch("reading from the embedded Postgres in .*\nexported to .*\n", result.stderr)
     assert target.read_bytes().startswith(b"\x1f\x8b") == name.endswith(".gz")
-    again = run("import", "--strict", str(target), data_dir=data_dir)
-    assert ": unchanged " in again.stdout, again.stderr
+    second_result = run("import", "--strict", str(target), data_dir=data_dir)
+    assert ": unchanged " in second_result.stdout, second_result.stderr
     assert list(tmp_path.iterdir()) == [target]
 
 
@@ -60,15 +60,15 @@ def test_format_option_selects_the_format_of_pipes(data_dir: Path, tmp_path: Pat
 
 @pytest.mark.parametrize("command", [("check",), ("import", "--strict"), ("import", "--dry-run")])
 def test_gzip_on_standard_input_is_named(data_dir: Path, command: tuple[str, ...]) -> None:
-    ran = subprocess.run(
+    result = subprocess.run(
         [*COMMAND, *command, "-"],
         env=build_environment(data_dir),
         input=gzip.compress(SHEET.encode()),
         capture_output=True,
         check=False,
     )
-    assert ran.returncode > 0
-    assert b"is compressed with gzip: decompress it" in ran.stderr
+    assert result.returncode > 0
+    assert b"is compressed with gzip: decompress it" in result.stderr
 
 
 def test_string_too_long_for_xlsx_is_refused(data_dir: Path, tmp_path: Path) -> None:
@@ -76,19 +76,19 @@ def test_string_too_long_for_xlsx_is_refused(data_dir: Path, tmp_path: Path) -> 
     source.write_text(f"code,statement\nA,{'x' * 40_000}\n")
     flags = ("--title", "Long", "--creator", "a district", "--document-id", "long")
     assert run("import", str(source), *flags, data_dir=data_dir).returncode == 0
-    ran = run("export", "long", "-o", str(target), data_dir=data_dir)
-    assert ran.returncode == 1
-    assert "sheet CFItems, row 2, column E (fullStatement): 40,000 characters" in ran.stderr
+    result = run("export", "long", "-o", str(target), data_dir=data_dir)
+    assert result.returncode == 1
+    assert "sheet CFItems, row 2, column E (fullStatement): 40,000 characters" in result.stderr
     assert list(tmp_path.iterdir()) == [source]
 
 
 def test_sheet_imported_twice_is_one_framework(data_dir: Path, tmp_path: Path) -> None:
     source = tmp_path / "maths.csv"
     source.write_text(SHEET)
-    ran = run("import", str(source), data_dir=data_dir)
-    assert ran.returncode == 1
-    assert "--title" in ran.stderr
-    assert "--creator" in ran.stderr
+    result = run("import", str(source), data_dir=data_dir)
+    assert result.returncode == 1
+    assert "--title" in result.stderr
+    assert "--creator" in result.stderr
     for sheet, outcome in (
         (SHEET, "created maths: 2 items, 2 associations"),
         (SHEET, ": unchanged "),
@@ -96,25 +96,25 @@ def test_sheet_imported_twice_is_one_framework(data_dir: Path, tmp_path: Path) -
     ):
         source.write_text(sheet)
         assert outcome in run("import", str(source), *FLAGS, data_dir=data_dir).stdout
-    got = json.loads(run("export", "maths", data_dir=data_dir).stdout)
-    assert [item["humanCodingScheme"] for item in got["CFItems"]] == ["A", "A.2"]
-    assert len(got["CFAssociations"]) == 2
+    package = json.loads(run("export", "maths", data_dir=data_dir).stdout)
+    assert [item["humanCodingScheme"] for item in package["CFItems"]] == ["A", "A.2"]
+    assert len(package["CFAssociations"]) == 2
 
 
 def test_folder_with_all_formats_is_imported(data_dir: Path, tmp_path: Path) -> None:
     for name in ("a.xlsx", "b.jsonl.gz"):
-        ran = run("export", SAMPLE_DOCUMENT_ID, "-o", str(tmp_path / name), data_dir=data_dir)
-        assert ran.returncode == 0
+        result = run("export", SAMPLE_DOCUMENT_ID, "-o", str(tmp_path / name), data_dir=data_dir)
+        assert result.returncode == 0
     (tmp_path / "~$a.xlsx").write_bytes(b"a lock file of Excel for an open workbook")
-    ran = run("import", str(tmp_path), data_dir=data_dir)
-    assert (ran.returncode, ran.stdout.count(": unchanged ")) == (0, 2)
+    result = run("import", str(tmp_path), data_dir=data_dir)
+    assert (result.returncode, result.stdout.count(": unchanged ")) == (0, 2)
 
 
 def test_filled_in_template_is_imported(data_dir: Path, tmp_path: Path) -> None:
     target = tmp_path / "standards.xlsx"
     assert run("template", str(target), data_dir=data_dir).returncode == 0
-    ran = run("template", str(target), data_dir=data_dir)
-    assert (ran.returncode, "exists already" in ran.stderr) == (1, True)
+    result = run("template", str(target), data_dir=data_dir)
+    assert (result.returncode, "exists already" in result.stderr) == (1, True)
     book = load_workbook(target)
     fill(book["CFDocument"], title="Mathematics", creator="a district")
     fill(book["CFItems"], humanCodingScheme="A", fullStatement="Algebra", CFItemType="Domain")
@@ -125,8 +125,8 @@ def test_filled_in_template_is_imported(data_dir: Path, tmp_path: Path) -> None:
         associationType="isRelatedTo",
     )
     book.save(target)
-    ran = run("import", "--strict", str(target), data_dir=data_dir)
-    assert "2 items, 3 associations" in ran.stdout, ran.stderr
+    result = run("import", "--strict", str(target), data_dir=data_dir)
+    assert "2 items, 3 associations" in result.stdout, result.stderr
 
 
 def fill(sheet: object, **cells: str) -> None:
@@ -140,15 +140,15 @@ def test_template_of_another_extension_is_refused(data_dir: Path, tmp_path: Path
     target = tmp_path / "standards.csv"
     assert run("template", str(target), data_dir=data_dir).returncode == 0
     assert "humanCodingScheme" in target.read_text(encoding="utf-8-sig")
-    ran = run("template", str(tmp_path / "standards.ods"), data_dir=data_dir)
-    assert (ran.returncode, ".xlsx or .csv" in ran.stderr) == (2, True)
+    result = run("template", str(tmp_path / "standards.ods"), data_dir=data_dir)
+    assert (result.returncode, ".xlsx or .csv" in result.stderr) == (2, True)
 
 
 def test_compressed_exports_are_reproducible(data_dir: Path, tmp_path: Path) -> None:
     first, second = (tmp_path / name for name in ("a.csv.gz", "b.csv.gz"))
     for target in (first, second):
-        ran = run("export", SAMPLE_DOCUMENT_ID, "-o", str(target), data_dir=data_dir)
-        assert ran.returncode == 0, ran.stderr
+        result = run("export", SAMPLE_DOCUMENT_ID, "-o", str(target), data_dir=data_dir)
+        assert result.returncode == 0, result.stderr
     assert first.read_bytes() == second.read_bytes()
     assert gzip.decompress(first.read_bytes()).startswith(b"\xef\xbb\xbf")
 
@@ -158,9 +158,9 @@ def test_import_warns_about_the_structure(data_dir: Path, tmp_path: Path) -> Non
     rows = ["A,B,first", "B,A,second", *["C1,,same code"] * 8]
     sheet.write_text("\n".join(["code,parent,statement", *rows]))
     flags = ("--title", "Cycle", "--creator", "a district", "--report", str(report))
-    ran = run("import", str(sheet), *flags, data_dir=data_dir)
-    assert (ran.returncode, ": created " in ran.stdout) == (0, True), ran.stderr
-    assert ran.stderr.splitlines()[1:] == [
+    completed = run("import", str(sheet), *flags, data_dir=data_dir)
+    assert (completed.returncode, ": created " in completed.stdout) == (0, True), completed.stderr
+    assert completed.stderr.splitlines()[1:] == [
         f"{sheet}: warning: cycle (1): {BY_ID['cycle'].explanation}",
         "  row 3: closes a cycle: A > B > A",
         f"{sheet}: warning: duplicate-code (7): {BY_ID['duplicate-code'].explanation}",
@@ -169,9 +169,9 @@ def test_import_warns_about_the_structure(data_dir: Path, tmp_path: Path) -> Non
         f"wrote the report to {report}",
     ]
     (result,) = json.loads(report.read_text())
-    assert [(one["rule"], one["count"]) for one in result["warnings"]] == [
+    assert [(warning["rule"], warning["count"]) for warning in result["warnings"]] == [
         ("cycle", 1),
         ("duplicate-code", 7),
     ]
-    ran = run("import", str(sheet), *flags, "--quiet", data_dir=data_dir)
-    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+    completed = run("import", str(sheet), *flags, "--quiet", data_dir=data_dir)
+    assert (completed.returncode, completed.stdout, completed.stderr) == (0, "", "")

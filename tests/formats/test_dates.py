@@ -49,16 +49,16 @@ WRITE_ISO = "is no date: write it as 2026-08-13"
     ],
 )
 def test_text_that_is_no_date_is_refused_with_reason(text: str, reason: str) -> None:
-    with pytest.raises(ValueError, match="date") as refused:
+    with pytest.raises(ValueError, match="date") as exc_info:
         normalize_date(text)
-    assert str(refused.value) == f"{text!r} {reason}"
+    assert str(exc_info.value) == f"{text!r} {reason}"
 
 
 @pytest.mark.parametrize("text", ["3/4/2026", "03-04-2026"])
 def test_date_with_two_readings_is_refused_naming_both(text: str) -> None:
-    with pytest.raises(ValueError, match="has two readings") as refused:
+    with pytest.raises(ValueError, match="has two readings") as exc_info:
         normalize_date(text)
-    assert str(refused.value).endswith(
+    assert str(exc_info.value).endswith(
         "write 2026-03-04 (March 4, 2026) or 2026-04-03 (April 3, 2026)"
     )
 

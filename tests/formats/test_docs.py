@@ -18,15 +18,15 @@ def test_docs_name_every_format_and_sheet() -> None:
     assert all(layout.kind in DOCS.replace("`", "") for layout in (DOCUMENT, ITEM, ASSOCIATION))
 
 
-@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda one: one.sheet)
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.sheet)
 def test_headings_are_found_by_all_aliases(layout: SheetLayout) -> None:
     for name, column in layout.columns.items():
         spelt = name.replace("URI", " uri").upper()
         assert layout.find_column(name) is layout.find_column(spelt) is column
     for other, name in layout.aliases.items():
-        found = layout.find_column(other)
-        assert found
-        assert name in {found.name, found.path[0]}
+        match = layout.find_column(other)
+        assert match
+        assert name in {match.name, match.path[0]}
 
 
 def test_template_explains_its_columns() -> None:

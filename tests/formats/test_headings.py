@@ -13,7 +13,7 @@ KNOWN = {"Code", "Parent", "Statement", "Standard"}
 def read_codes(text: str) -> tuple[list[str], list[str]]:
     """Return the codes of the items of a CSV file, and the repairs as they are reported."""
     items, repairs = read_items(text)
-    return [item["humanCodingScheme"] for item in items], [str(one) for one in repairs]
+    return [item["humanCodingScheme"] for item in items], [str(repair) for repair in repairs]
 
 
 def messages_of(text: str) -> list[tuple[str, str]]:
@@ -91,15 +91,15 @@ def test_column_without_heading_is_reported_once() -> None:
 
 
 def test_misspelled_heading_is_reported_with_the_known_one() -> None:
-    _, (similar, unknown) = read_codes("Code,Parnet,Statement\nA,,Algebra\nA.1,A,Linear\n")
+    _, (similar, message) = read_codes("Code,Parnet,Statement\nA,,Algebra\nA.1,A,Linear\n")
     assert "'Parnet': did you mean 'parent'?" in similar
     assert "row 1, column B" in similar
-    assert "Parnet" in unknown
+    assert "Parnet" in message
 
 
 def test_heading_that_resembles_a_column_in_use_is_not_reported() -> None:
-    _, (unknown,) = read_codes("Code,Parent,Parent2,Colour,Statement\nA,,x,red,Algebra\n")
-    assert "did you mean" not in unknown
+    _, (message,) = read_codes("Code,Parent,Parent2,Colour,Statement\nA,,x,red,Algebra\n")
+    assert "did you mean" not in message
 
 
 def test_missing_heading_suggests_the_known_one() -> None:

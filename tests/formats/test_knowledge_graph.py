@@ -29,7 +29,7 @@ def test_headings_of_the_knowledge_graph_are_fields() -> None:
         "language": "en-US",
         "extensions": {"identifier": "graph-1", "provider": "a club"},
     }
-    fields = {one.kind: one.fields for one in repairs}
+    fields = {repair.kind: repair.fields for repair in repairs}
     assert fields["unknown-field"] == {"identifier": 1, "provider": 1}
 
 
@@ -46,7 +46,7 @@ def test_graph_without_case_identifiers_uses_its_own() -> None:
     assert repairs == []
 
 
-def test_description_beside_a_statement_is_no_statement() -> None:
+def test_description_next_to_a_statement_is_no_statement() -> None:
     (item,), (repair,) = read_items(
         "statementCode,Full Statement,description\nK.1,Tie a knot,How to\n"
     )

@@ -18,20 +18,20 @@ def read(text: str) -> tuple[list[Body], list[tuple[str, str, int]], list[str]]:
     """Return the items, each (code, code of the parent, number), and the kinds of repairs."""
     package, repairs = read_framework(text.encode(), "csv", METADATA)
     items = list_entities(package, "CFItem")
-    codes = {one["identifier"]: one.get("humanCodingScheme", "") for one in items}
+    codes = {item["identifier"]: item.get("humanCodingScheme", "") for item in items}
     tree = [
         (
-            codes[one["originNodeURI"]["identifier"]],
-            codes.get(one["destinationNodeURI"]["identifier"], "the framework"),
-            one["sequenceNumber"],
+            codes[association["originNodeURI"]["identifier"]],
+            codes.get(association["destinationNodeURI"]["identifier"], "the framework"),
+            association["sequenceNumber"],
         )
-        for one in list_entities(package, "CFAssociation")
+        for association in list_entities(package, "CFAssociation")
     ]
-    return items, tree, [one.kind for one in repairs]
+    return items, tree, [repair.kind for repair in repairs]
 
 
 @pytest.mark.parametrize("instructions", ["", "# Level: 1 = top; 2 = child; 3 = grandchild\n"])
-def test_level_beside_education_level_gives_the_parent(instructions: str) -> None:
+def test_level_with_education_level_determines_the_parent(instructions: str) -> None:
     items, tree, repairs = read(instructions + HEADINGS + ROWS)
     assert tree == [
         ("P", "the framework", 10),

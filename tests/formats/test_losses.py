@@ -95,7 +95,7 @@ def tables(draw: st.DrawFn, values: st.SearchStrategy[Any], *, has_gaps: bool = 
     formats = [[draw(st.sampled_from(FORMATS)) for _ in names] for _ in rows]
     places = st.tuples(st.integers(0, len(names) - 1), st.integers(0, max(0, count - 2)))
     merged = [draw(places)] if count > 1 and draw(st.booleans()) else []
-    merged = [place for place in merged if names[place[0]] != "Full Statement"]
+    merged = [position for position in merged if names[position[0]] != "Full Statement"]
     return Table(headings, rows, formats, merged)
 
 
@@ -161,21 +161,25 @@ def check_report(table: Table, raw: bytes, form: Any) -> None:
                 assert stored is None
                 continue
             expected[heading] += not name
-            found = stored if isinstance(stored, list) else [stored]
-            assert any(shows(value, text) for text in found if text is not None), (heading, value)
-    reports = {one.kind: one for one in repairs}
-    unknown = reports.get("unknown-field")
-    assert (unknown.fields if unknown else {}) == dict(+expected)
-    padded = [one for one in cells(table) if isinstance(one, str) and strip_invisible(one) != one]
+            texts = stored if isinstance(stored, list) else [stored]
+            assert any(shows(value, text) for text in texts if text is not None), (heading, value)
+    reports = {repair.kind: repair for repair in repairs}
+    unknown_field = reports.get("unknown-field")
+    assert (unknown_field.fields if unknown_field else {}) == dict(+expected)
+    padded = [
+        cell for cell in cells(table) if isinstance(cell, str) and strip_invisible(cell) != cell
+    ]
     spaces = reports.get("surrounding-space")
-    assert (spaces.count if spaces else 0) == len([one for one in padded if not is_blank(one)])
+    assert (spaces.count if spaces else 0) == len([cell for cell in padded if not is_blank(cell)])
     merged = reports.get("merged-cells")
     assert (merged.count if merged else 0) == (len(table.merged) if form == "xlsx" else 0)
 
 
 def fields(heading: str) -> str | None:
-    known = {"Full Statement": STATEMENT, **KNOWN}
-    return {name.casefold(): field for name, field in known.items()}.get(heading.strip().casefold())
+    columns = {"Full Statement": STATEMENT, **KNOWN}
+    return {name.casefold(): field for name, field in columns.items()}.get(
+        heading.strip().casefold()
+    )
 
 
 def cells(table: Table) -> Iterator[Value]:
@@ -225,25 +229,25 @@ bounded = settings(
 
 @bounded
 @given(table=tables(texts))
-def test_every_cell_of_a_table_is_kept_or_named(table: Table) -> None:
+def test_every_cell_of_a_table_is_stored_or_reported(table: Table) -> None:
     check_report(table, to_csv(table), "csv")
 
 
 @bounded
 @given(table=tables(typed))
-def test_every_cell_of_a_workbook_is_kept_or_named(table: Table) -> None:
+def test_every_cell_of_a_workbook_is_stored_or_reported(table: Table) -> None:
     check_report(table, to_workbook(table), "xlsx")
 
 
 @bounded
 @given(table=tables(texts, has_gaps=True))
-def test_every_gap_of_a_table_is_named(table: Table) -> None:
+def test_every_gap_of_a_table_is_reported(table: Table) -> None:
     check_refusal(table, to_csv(table), "csv")
 
 
 @bounded
 @given(table=tables(typed, has_gaps=True))
-def test_every_gap_of_a_workbook_is_named(table: Table) -> None:
+def test_every_gap_of_a_workbook_is_reported(table: Table) -> None:
     check_refusal(table, to_workbook(table), "xlsx")
 
 
@@ -254,11 +258,11 @@ def test_merged_cells_and_formulas_without_result_are_reported() -> None:
         sheet.append(row)
     sheet.merge_cells("A2:A3")
     _, repairs = read_items(save_workbook(book), "xlsx")
-    assert {one.kind: one.path for one in repairs} == {
+    assert {repair.kind: repair.path for repair in repairs} == {
         "merged-cells": "sheet Sheet, cell A2:A3",
         "formula-without-result": "sheet Sheet, cell C3",
     }
-    assert all(" Cells: " in one.explanation for one in repairs)
+    assert all(" Cells: " in repair.explanation for repair in repairs)
 
 
 def test_formula_without_result_explains_the_missing_statement() -> None:

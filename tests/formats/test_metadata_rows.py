@@ -42,7 +42,7 @@ def test_metadata_rows_describe_the_document() -> None:
     assert document["subject"] == ["Sailing", "Sport"]
     assert document["licenseURI"]["title"] == "CC BY 4.0"
     assert [kind for kind, _ in entities].count("CFItem") == 1
-    assert {one.kind for one in repairs} <= {"string-for-link"}
+    assert {repair.kind for repair in repairs} <= {"string-for-link"}
 
 
 def test_unknown_metadata_rows_are_left_out_and_reported() -> None:

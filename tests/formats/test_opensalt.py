@@ -93,10 +93,10 @@ def test_import_reads_the_tree_and_every_association_type(form: FileFormat) -> N
     items = {body["identifier"]: body for body in list_entities(package, "CFItem")}
     times = {"lastChangeDateTime", "CFDocumentURI"}
     for expected in ITEMS:
-        found = items[expected["identifier"]]
-        assert found.items() >= {k: v for k, v in expected.items() if k not in times}.items()
+        item = items[expected["identifier"]]
+        assert item.items() >= {k: v for k, v in expected.items() if k not in times}.items()
     # An external node in a table has no uri.
-    assert {one.kind for one in repairs} <= ({"external-name"} if form == "csv" else set())
+    assert {repair.kind for repair in repairs} <= ({"external-name"} if form == "csv" else set())
 
 
 def test_workbook_has_the_positions_that_opensalt_reads() -> None:
@@ -147,8 +147,8 @@ def test_table_has_the_parents_that_opensalt_and_compeito_find() -> None:
         uuid(2): uuid(1),
         uuid(4): uuid(2),
     }
-    related = next(row["Is Related To"] for row in rows if row["Is Related To"])
-    assert related == f"{uuid(3)},{OTHER}"
+    reference = next(row["Is Related To"] for row in rows if row["Is Related To"])
+    assert reference == f"{uuid(3)},{OTHER}"
     # compeito would take Is Part Of as the identifier of the framework.
     assert "Is Part Of" not in headings
 
@@ -189,9 +189,9 @@ def test_export_command_writes_the_layout(tmp_path: Path) -> None:
     data_dir, target = tmp_path / "data", tmp_path / "sample.xlsx"
     assert run("import", "--sample", data_dir=data_dir).returncode == 0
     flags = (SAMPLE_DOCUMENT_ID, "--layout", "opensalt")
-    ran = run("export", *flags, "-o", str(target), data_dir=data_dir)
-    assert ran.returncode == 0, ran.stderr
-    assert "  not in the layout of OpenSALT: " in ran.stderr
+    result = run("export", *flags, "-o", str(target), data_dir=data_dir)
+    assert result.returncode == 0, result.stderr
+    assert "  not in the layout of OpenSALT: " in result.stderr
     assert load_workbook(target).sheetnames == ["CF Doc", "CF Item", "CF Association"]
-    ran = run("export", *flags, "--format", "jsonl", data_dir=data_dir)
-    assert "--layout is for csv and xlsx, not for jsonl" in ran.stderr
+    result = run("export", *flags, "--format", "jsonl", data_dir=data_dir)
+    assert "--layout is for csv and xlsx, not for jsonl" in result.stderr

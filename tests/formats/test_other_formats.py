@@ -74,20 +74,22 @@ def test_folder_names_the_spreadsheets_that_are_not_read(tmp_path: Path) -> None
     for name in ("old.xls", "open.ods", "notes.txt"):
         (folder / name).write_bytes(b"x")
     (folder / "new.csv").write_text("#title,Baking\n#creator,x\nCode,Statement\nB,Bake\n")
-    ran = run("import", "--dry-run", str(folder), data_dir=tmp_path / "data")
-    assert ran.returncode == 1
-    assert f"{folder}/new.csv: valid" in ran.stdout
-    old, opened = ran.stderr.splitlines()
-    assert old.startswith(f"{folder}/old.xls: refused: the file is an Excel 97-2003 workbook")
-    assert opened.startswith(f"{folder}/open.ods: refused: the file is an OpenDocument")
+    result = run("import", "--dry-run", str(folder), data_dir=tmp_path / "data")
+    assert result.returncode == 1
+    assert f"{folder}/new.csv: valid" in result.stdout
+    xls_message, ods_message = result.stderr.splitlines()
+    assert xls_message.startswith(
+        f"{folder}/old.xls: refused: the file is an Excel 97-2003 workbook"
+    )
+    assert ods_message.startswith(f"{folder}/open.ods: refused: the file is an OpenDocument")
 
 
-def test_unknown_extension_is_answered_with_the_known_ones(tmp_path: Path) -> None:
+def test_unknown_extension_lists_the_known_extensions(tmp_path: Path) -> None:
     file = tmp_path / "framework.txt"
     file.write_text("Baking\n")
-    ran = run("import", "--dry-run", str(file), data_dir=tmp_path / "data")
-    assert ran.returncode == 1
-    assert ran.stderr == (
+    result = run("import", "--dry-run", str(file), data_dir=tmp_path / "data")
+    assert result.returncode == 1
+    assert result.stderr == (
         f"{file}: refused: has an unknown file format: .json, .csv, .tsv, .xlsx and .jsonl files "
         "are read, each also with .gz; --format gives the format of a file with another name\n"
     )

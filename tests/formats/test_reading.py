@@ -38,17 +38,17 @@ def read_csv(text: str | bytes, metadata: MetadataOptions = METADATA) -> Prepare
 def tree(package: PreparedPackage) -> list[tuple[str, str, int]]:
     """Return each isChildOf as (code of child, code of parent, sequence number)."""
     names = {
-        one["identifier"]: one["humanCodingScheme"] for one in list_entities(package, "CFItem")
+        item["identifier"]: item["humanCodingScheme"] for item in list_entities(package, "CFItem")
     }
     names[package.document_identifier] = "the framework"
     return [
         (
-            names[one["originNodeURI"]["identifier"]],
-            names[one["destinationNodeURI"]["identifier"]],
-            one["sequenceNumber"],
+            names[association["originNodeURI"]["identifier"]],
+            names[association["destinationNodeURI"]["identifier"]],
+            association["sequenceNumber"],
         )
-        for one in list_entities(package, "CFAssociation")
-        if one["associationType"] == "isChildOf"
+        for association in list_entities(package, "CFAssociation")
+        if association["associationType"] == "isChildOf"
     ]
 
 
@@ -68,7 +68,7 @@ def test_sheet_with_aliases_is_read() -> None:
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
-def test_delimiters_and_encodings(delimiter: str, encoding: str) -> None:
+def test_delimiter_and_encoding_are_detected(delimiter: str, encoding: str) -> None:
     file = io.StringIO(newline="")
     rows = csv.reader(io.StringIO(SHEET.replace("Solve", "Résoudre «x»")))
     csv.writer(file, delimiter=delimiter).writerows(rows)
@@ -105,14 +105,14 @@ def test_quote_without_end_is_refused_with_its_cell(end: str) -> None:
 def test_inserted_row_changes_no_other_identifier() -> None:
     """Inserted rows and changed strings do not change the identifiers of other items."""
     before = list_entities(read_csv(SHEET), "CFItem")
-    more = SHEET.replace("A.1,A,Solve", "A.0,A,New,Standard,6\nA.1,A,Solve it")
-    after = {one["humanCodingScheme"]: one for one in list_entities(read_csv(more), "CFItem")}
-    assert [after[one["humanCodingScheme"]]["identifier"] for one in before] == [
-        one["identifier"] for one in before
+    sheet = SHEET.replace("A.1,A,Solve", "A.0,A,New,Standard,6\nA.1,A,Solve it")
+    after = {item["humanCodingScheme"]: item for item in list_entities(read_csv(sheet), "CFItem")}
+    assert [after[item["humanCodingScheme"]]["identifier"] for item in before] == [
+        item["identifier"] for item in before
     ]
     assert after["A.1"]["fullStatement"] == "Solve it"
-    assert len({one["identifier"] for one in after.values()}) == 4
-    assert tree(read_csv(more))[1:] == [("A.0", "A", 10), ("A.1", "A", 20), ("A.2", "A", 30)]
+    assert len({item["identifier"] for item in after.values()}) == 4
+    assert tree(read_csv(sheet))[1:] == [("A.0", "A", 10), ("A.1", "A", 20), ("A.2", "A", 30)]
 
 
 def test_items_without_codes_get_different_identifiers() -> None:
@@ -143,7 +143,7 @@ def test_every_problem_is_reported_with_its_cell() -> None:
     assert "its own parent" in messages["row 3, column B (parent)"]
     assert "2 items have the code C" in messages["row 6, column B (parent)"]
     number = find_problems("code,statement,sequence\nA,Algebra,first\n")
-    assert [one["path"] for one in number] == ["row 2, column C (sequenceNumber)"]
+    assert [problem["path"] for problem in number] == ["row 2, column C (sequenceNumber)"]
 
 
 @pytest.mark.parametrize("cell", ["[1]", "x", '{"identifier": 1}'])
@@ -161,7 +161,7 @@ def test_invalid_parent_association_is_reported(cell: str) -> None:
         *(("A1", ""), ("A.2", ""), ("-", "")),
     ],
 )
-def test_unknown_parent_is_answered_with_similar_code(parent: str, suggestion: str) -> None:
+def test_unknown_parent_suggests_a_similar_code(parent: str, suggestion: str) -> None:
     text = f"code,parent,statement\nA,,Algebra\nA.1,A,Linear\n*,A,Note\nB,{parent},Graphs\n"
     (problem,) = find_problems(text)
     assert problem["path"] == "row 5, column B (parent)"
@@ -171,7 +171,7 @@ def test_unknown_parent_is_answered_with_similar_code(parent: str, suggestion: s
 
 def test_missing_title_and_creator_are_reported() -> None:
     problems = find_problems(SHEET, metadata=MetadataOptions())
-    assert [one["path"] for one in problems] == ["title", "creator"]
+    assert [problem["path"] for problem in problems] == ["title", "creator"]
     assert "--title" in problems[0]["message"]
     raw = build_workbook(
         CFDocument=[["title"], ["Mathematics"]], CFItems=[["code", "statement"], ["A", "B"]]
@@ -183,7 +183,7 @@ def test_missing_title_and_creator_are_reported() -> None:
 
 def test_duplicate_and_missing_headings_are_reported() -> None:
     problems = find_problems("code,humanCodingScheme,statement,\nA,A,text,stray\n")
-    assert [one["path"] for one in problems] == ["row 1, column B", "row 2, column D"]
+    assert [problem["path"] for problem in problems] == ["row 1, column B", "row 2, column D"]
     assert "as column A does" in problems[0]["message"]
 
 
@@ -208,12 +208,12 @@ def test_reference_in_another_spelling_is_repaired_and_reported(spelling: str) -
     assert (repair.before, repair.after) == (spelling, IDENTIFIER)
     assert repair.path == "row 4, column G (destinationNodeURI.identifier)"
     ends = {
-        one["associationType"]: (
-            one["originNodeURI"]["identifier"],
-            one["destinationNodeURI"]["identifier"],
+        association["associationType"]: (
+            association["originNodeURI"]["identifier"],
+            association["destinationNodeURI"]["identifier"],
         )
-        for one in list_entities(package, "CFAssociation")
-        if "child" in json.dumps(one)
+        for association in list_entities(package, "CFAssociation")
+        if "child" in json.dumps(association)
     }
     assert ends == {
         "isChildOf": ("child", IDENTIFIER),
@@ -236,7 +236,7 @@ def test_problems_are_in_the_order_of_rows_with_their_values() -> None:
         "A.3,A,Three,3/4/2026,\n"
     )
     problems = find_problems(text)
-    assert [(one["path"], one["message"][:24]) for one in problems] == [
+    assert [(problem["path"], problem["message"][:24]) for problem in problems] == [
         ("row 2, column D (statusStartDate)", "'next spring' is no date"),
         ("row 2, column E (lastChangeDateTime)", "'yesterday' is no date: "),
         ("row 3, column B (parent)", "no item has the identifi"),
@@ -274,7 +274,9 @@ def test_number_and_date_cells_are_converted() -> None:
         timespec="milliseconds"
     ).replace("+00:00", "Z")
     assert tree(package) == [("1", "the framework", 10), ("1.5", "1", 10)]
-    assert [(one.kind, one.count, one.after) for one in repairs] == [("code-from-number", 2, "1")]
+    assert [(repair.kind, repair.count, repair.after) for repair in repairs] == [
+        ("code-from-number", 2, "1")
+    ]
 
 
 DOC = ["identifier", "creator", "title", "lastChangeDate", "licenseTitle", "licenseText"]
@@ -291,7 +293,7 @@ def opensalt(*levels: str) -> bytes:
         [name, f"text {level}", f"C{level}", level, "Standard", None]
         for name, level in zip(ids, levels, strict=True)
     ]
-    stated: list[list[Any]] = [
+    associations: list[list[Any]] = [
         ["one", "local:b", b, "C1.1", "isChildOf", "local:a", a, "C1", None, None],
         ["two", "local:b", b, "C1.1", "isRelatedTo", "local:c", c, "C1.2", "g", "a group"],
     ]
@@ -304,7 +306,9 @@ def opensalt(*levels: str) -> bytes:
         "share it",
     ]
     return build_workbook(
-        CF_Doc=[DOC, document], CF_Item=[ITEMS, *items], CF_Association=[ASSOCIATIONS, *stated]
+        CF_Doc=[DOC, document],
+        CF_Item=[ITEMS, *items],
+        CF_Association=[ASSOCIATIONS, *associations],
     )
 
 
@@ -319,7 +323,10 @@ def test_opensalt_workbook_is_read() -> None:
         ("C1.1", "C1", 1),
         ("C1.2", "C1", 2),
     ]
-    associations = {one["identifier"]: one for one in list_entities(package, "CFAssociation")}
+    associations = {
+        association["identifier"]: association
+        for association in list_entities(package, "CFAssociation")
+    }
     assert len(associations) == 4
     assert associations["one"]["sequenceNumber"] == 1
     assert associations["two"]["CFAssociationGroupingURI"]["title"] == "a group"
@@ -329,7 +336,7 @@ def test_opensalt_workbook_is_read() -> None:
 
 def test_unknown_smart_levels_are_reported() -> None:
     problems = find_problems(opensalt("1", "1", "2.1"), "xlsx", MetadataOptions())
-    assert [one["path"] for one in problems if "smartLevel" in one["path"]] == [
+    assert [problem["path"] for problem in problems if "smartLevel" in problem["path"]] == [
         "sheet CF Item, row 3, column D (smartLevel)",
         "sheet CF Item, row 4, column D (smartLevel)",
     ]
@@ -387,17 +394,17 @@ def test_items_of_an_export_can_be_moved_and_removed() -> None:
     assert ("A.1", "B", 7) in tree(package)
     moved = body["CFAssociations"][0]
     (same,) = [
-        one
-        for one in list_entities(package, "CFAssociation")
-        if one["identifier"] == moved["identifier"]
+        association
+        for association in list_entities(package, "CFAssociation")
+        if association["identifier"] == moved["identifier"]
     ]
     assert same["destinationNodeURI"]["title"] == "B"
-    gone = read_csv(
+    shortened = read_csv(
         edited(write_package(body, "csv"), lambda row: row["humanCodingScheme"] != "A.1"),
         MetadataOptions(),
     )
-    assert [code for code, _, _ in tree(gone)] == ["A", "B"]
-    assert gone.count_entities("CFAssociation") == 2
+    assert [code for code, _, _ in tree(shortened)] == ["A", "B"]
+    assert shortened.count_entities("CFAssociation") == 2
 
 
 def test_formulas_are_written_as_strings() -> None:
@@ -437,13 +444,13 @@ def test_string_too_long_for_a_cell_is_reported() -> None:
     for item in body["CFItems"]:
         item["fullStatement"] = "x" * (xlsx.MAX_CELL_CHARS + 1)
     body["CFItems"][0]["notes"] = "👩" * (xlsx.MAX_CELL_CHARS // 2)
-    with pytest.raises(UnprocessableContent) as refused:
+    with pytest.raises(UnprocessableContent) as exc_info:
         write_package(body, "xlsx")
-    assert [one["path"].split(" (")[1] for one in refused.value.problems] == [
+    assert [problem["path"].split(" (")[1] for problem in exc_info.value.problems] == [
         "fullStatement)",
         "fullStatement)",
     ]
-    assert "csv, jsonl or case-json" in refused.value.problems[0]["message"]
+    assert "csv, jsonl or case-json" in exc_info.value.problems[0]["message"]
     assert read_csv(write_package(body, "csv"), MetadataOptions()).count_entities("CFItem") == 2
 
 
@@ -472,7 +479,7 @@ def test_file_that_is_not_json_lines_is_refused() -> None:
     document = json.dumps({"CFDocument": factories.package()["CFDocument"]})
     raw = f'{document}\n{document}\n[]\n{{"CFItem": 1}}\n{{"Car": {{}}}}\n'.encode()
     problems = find_problems(raw, "jsonl")
-    assert [one["path"] for one in problems] == ["line 2", "line 3", "line 4", "line 5"]
+    assert [problem["path"] for problem in problems] == ["line 2", "line 3", "line 4", "line 5"]
     (problem,) = find_problems(f'{document}\n\n{{"CFItem": {{}}}}\n', "jsonl")[:1]
     assert problem["path"].startswith("line 3")
 
@@ -497,15 +504,19 @@ def test_statement_in_a_column_of_nodes_is_no_identifier() -> None:
     raw = associations_book(["tie knots ", "precedes", "B"], ["B", "isPartOf", "Mathematics"])
     package, repairs = read_framework(raw, "xlsx", METADATA)
     items = list_entities(package, "CFItem")
-    stated = [one for one in list_entities(package, "CFAssociation") if "isChild" not in str(one)]
-    assert [one["originNodeURI"]["identifier"] for one in stated] == [
+    associations = [
+        association
+        for association in list_entities(package, "CFAssociation")
+        if "isChild" not in str(association)
+    ]
+    assert [association["originNodeURI"]["identifier"] for association in associations] == [
         items[0]["identifier"],
         items[1]["identifier"],
     ]
-    assert stated[1]["destinationNodeURI"]["identifier"] == "maths"
-    found = {one.kind: (one.count, one.path) for one in repairs}
-    place = "sheet CFAssociations, row 2, column A (originNodeURI.identifier)"
-    assert found["reference-by-title"] == (2, place)
+    assert associations[1]["destinationNodeURI"]["identifier"] == "maths"
+    places = {repair.kind: (repair.count, repair.path) for repair in repairs}
+    position = "sheet CFAssociations, row 2, column A (originNodeURI.identifier)"
+    assert places["reference-by-title"] == (2, position)
 
 
 @pytest.mark.parametrize(

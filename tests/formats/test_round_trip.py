@@ -131,7 +131,7 @@ async def test_real_frameworks_survive_a_round_trip(
 
 def test_all_real_frameworks_are_tested(shared: Path) -> None:
     assert sorted(REAL_FRAMEWORKS) == sorted(
-        one.stem for one in (shared / "frameworks").glob("*.json")
+        file.stem for file in (shared / "frameworks").glob("*.json")
     )
 
 
@@ -139,8 +139,8 @@ async def test_reimported_sample_changes_nothing(store: Database) -> None:
     package = parse_package(read_sample())
     await write_package(store, package)
     for form, raw in (await in_every_form(store, package.document_identifier)).items():
-        written = await write_package(store, read_strictly(raw, form))
-        assert (written.is_created, written.changed_count) == (False, 0), form
+        summary = await write_package(store, read_strictly(raw, form))
+        assert (summary.is_created, summary.changed_count) == (False, 0), form
 
 
 def odd() -> Body:
@@ -151,17 +151,17 @@ def odd() -> Body:
     first["CFItemTypeURI"] = kind
     spaces = {"title": "t", "identifier": " spaces ", "uri": "urn:x:1"}
     braces = {"title": "t", "identifier": "{AAAAAAAA}", "uri": "urn:x:2"}
-    made = factories.association("x", "a" * 8, originNodeURI=spaces)
+    association = factories.association("x", "a" * 8, originNodeURI=spaces)
     outside = factories.association("x", "urn:uuid:AAAAAAAA", originNodeURI=braces)
     return factories.package(
-        CFItems=[first, second], CFAssociations=[made, outside], extensions={"a": None}
+        CFItems=[first, second], CFAssociations=[association, outside], extensions={"a": None}
     )
 
 
 async def test_exports_are_read_literally(store: Database, execute: Execute) -> None:
     body = odd()
     raw = orjson.dumps(body, option=orjson.OPT_INDENT_2)
-    assert {one.kind for one in repair_and_parse(raw)[1]} == {
+    assert {repair.kind for repair in repair_and_parse(raw)[1]} == {
         *("reference", "missing-slash", "spaces-around-identifier")
     }
     identifier = body["CFDocument"]["identifier"]
@@ -172,10 +172,10 @@ async def test_exports_are_read_literally(store: Database, execute: Execute) -> 
         assert repairs == [], form
         await delete_all_rows(execute)
         await write_package(store, package)
-        again = orjson.loads(await export_package(store, identifier, "case-json"))
-        assert again == first, form
-        written = await write_package(store, package)
-        assert (written.is_created, written.changed_count) == (False, 0), form
+        reexported = orjson.loads(await export_package(store, identifier, "case-json"))
+        assert reexported == first, form
+        summary = await write_package(store, package)
+        assert (summary.is_created, summary.changed_count) == (False, 0), form
 
 
 async def test_invalidated_exports_are_repaired(store: Database) -> None:
@@ -191,12 +191,12 @@ async def test_invalidated_exports_are_repaired(store: Database) -> None:
         file = await export_package(store, identifier, form)
         assert before in file
         _, repairs = read_framework(file.replace(before, after), form, MetadataOptions())
-        assert "association-type" in {one.kind for one in repairs}, form
+        assert "association-type" in {repair.kind for repair in repairs}, form
 
 
 def test_files_not_written_by_export_are_repaired() -> None:
     body = odd()
-    lines = "".join(f"{json.dumps({kind: one})}\n" for kind, one in entities(body))
+    lines = "".join(f"{json.dumps({kind: entity})}\n" for kind, entity in entities(body))
     rows = "identifier,parent,statement\nA.1,,x\n"
     assert read_framework(lines.encode(), "jsonl", MetadataOptions())[1]
     for raw in (orjson.dumps(body), orjson.dumps(body) + b"\n", json.dumps(body).encode()):
@@ -214,14 +214,14 @@ async def test_any_package_survives_a_round_trip_through_the_api(
         await delete_all_rows(execute)
         await api.send("POST", "/CFPackages", 201, body)
         identifier = body["CFDocument"]["identifier"]
-        answered = await api.get_package(quote(identifier, safe=""))
-        assert lost(api, body, answered) == []
+        package = await api.get_package(quote(identifier, safe=""))
+        assert lost(api, body, package) == []
         # The exported package defines entities that were known from links only.
-        whole = await export_package(store, identifier, "case-json")
-        await write_package(store, read_strictly(whole, "case-json"))
+        export = await export_package(store, identifier, "case-json")
+        await write_package(store, read_strictly(export, "case-json"))
         for form, raw in (await in_every_form(store, identifier)).items():
-            written = await write_package(store, read_strictly(raw, form))
-            assert (written.is_created, written.changed_count) == (False, 0), form
+            summary = await write_package(store, read_strictly(raw, form))
+            assert (summary.is_created, summary.changed_count) == (False, 0), form
 
     @hypothesis_settings(
         bounded, max_examples=scale_examples(25), phases=[Phase.explicit, Phase.generate]
@@ -233,21 +233,24 @@ async def test_any_package_survives_a_round_trip_through_the_api(
     await to_thread.run_sync(each)
 
 
-def lost(api: Api, body: Body, answered: Body) -> list[str]:
+def lost(api: Api, body: Body, returned: Body) -> list[str]:
     """Return the paths that a response lacks.
 
     It has only the last keyword link of each item, and may have further definitions.
     """
-    sent: Body = json.loads(json.dumps(body))
-    for item in sent["CFItems"]:
+    uploaded: Body = json.loads(json.dumps(body))
+    for item in uploaded["CFItems"]:
         if links := item.pop("conceptKeywordsURI", None):
             item["conceptKeywordsURI"] = links[-1]
-    definitions = sent.pop("CFDefinitions")
-    missing = api.list_lost_values(sent, answered)
+    definitions = uploaded.pop("CFDefinitions")
+    missing = api.list_lost_values(uploaded, returned)
     for resource in DEFINITIONS:
-        known = {one["identifier"]: one for one in answered["CFDefinitions"][resource.collection]}
-        for one in definitions[resource.collection]:
-            missing += api.list_lost_values(one, known.get(one["identifier"]))
+        returned_definitions = {
+            definition["identifier"]: definition
+            for definition in returned["CFDefinitions"][resource.collection]
+        }
+        for entry in definitions[resource.collection]:
+            missing += api.list_lost_values(entry, returned_definitions.get(entry["identifier"]))
     return missing
 
 
@@ -267,7 +270,9 @@ def with_lone_surrogate() -> Body:
 
 
 def test_lone_surrogates_are_refused_in_lines() -> None:
-    lines = "\n".join(json.dumps({kind: one}) for kind, one in entities(with_lone_surrogate()))
+    lines = "\n".join(
+        json.dumps({kind: entity}) for kind, entity in entities(with_lone_surrogate())
+    )
     (problem,) = find_problems(lines, "jsonl", MetadataOptions())
     assert problem["path"] == "line 2"
     assert "not JSON" in problem["message"]

@@ -35,9 +35,9 @@ def rows(raw: bytes) -> list[tuple[int, list[Any]]]:
 
 
 def refusal(raw: bytes) -> str:
-    with pytest.raises(BadRequest) as refused:
+    with pytest.raises(BadRequest) as exc_info:
         rows(raw)
-    return refused.value.description
+    return exc_info.value.description
 
 
 def test_rows_without_cells_are_skipped() -> None:
@@ -59,7 +59,7 @@ def test_value_beyond_the_columns_that_are_read_is_reported() -> None:
     metadata = MetadataOptions(title="a title", creator="a creator", changed=datetime.now(UTC))
     package, repairs = read_framework(raw, "xlsx", metadata)
     assert package.count_entities("CFItem") == 1
-    (repair,) = [one for one in repairs if one.kind == "cell-beyond-columns"]
+    (repair,) = [repair for repair in repairs if repair.kind == "cell-beyond-columns"]
     assert (repair.count, repair.path) == (1, "sheet Sheet, cell XFD2")
 
 

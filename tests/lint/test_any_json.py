@@ -48,13 +48,13 @@ def lint_and_format(raw: bytes) -> None:
 
 @given(ANY)
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_any_json(value: Any) -> None:
+def test_any_json_is_linted_without_an_exception(value: Any) -> None:
     lint_and_format(json.dumps(value).encode())
 
 
 @given(st.binary())
 @settings(deadline=None)
-def test_any_bytes(raw: bytes) -> None:
+def test_any_bytes_are_linted_without_an_exception(raw: bytes) -> None:
     lint_and_format(raw)
 
 
@@ -74,7 +74,9 @@ COUNT = len(list(places(BASE)))
 @settings(
     deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=scale_examples(200)
 )
-def test_package_with_arbitrary_values(changes: list[tuple[int, Any]]) -> None:
+def test_package_with_arbitrary_values_is_linted_without_an_exception(
+    changes: list[tuple[int, Any]],
+) -> None:
     body: Body = json.loads(json.dumps(BASE))
     for index, value in changes:
         candidates = list(places(body))

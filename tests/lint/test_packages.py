@@ -27,7 +27,7 @@ def test_invalid_json_is_reported_with_its_line() -> None:
 
 def test_sample_violates_only_intended_rules() -> None:
     checked = lint_package(read_sample())
-    assert {one.rule for one in checked.violations} == {
+    assert {violation.rule for violation in checked.violations} == {
         "multiple-parents", "duplicate-sequence-number", "redundant-link", "external-reference"
     }  # fmt: skip
     assert checked.document
@@ -39,10 +39,10 @@ def test_only_selected_rules_are_applied() -> None:
     body["CFAssociations"][2]["sequenceNumber"] = 1
     body["CFItems"][0]["notes"] = None
     raw = json.dumps(body).encode()
-    assert [one.rule for one in lint_package(raw, {"schema"}).violations] == ["schema"]
-    assert [one.rule for one in lint_package(raw, {"duplicate-sequence-number"}).violations] == [
-        "duplicate-sequence-number"
-    ]
+    assert [violation.rule for violation in lint_package(raw, {"schema"}).violations] == ["schema"]
+    assert [
+        violation.rule for violation in lint_package(raw, {"duplicate-sequence-number"}).violations
+    ] == ["duplicate-sequence-number"]
     assert lint_package(b"[]", {"schema"}).violations == []
 
 
@@ -50,7 +50,7 @@ def test_mistake_does_not_hide_others() -> None:
     """Rules see an education level that is not an array, and a licence that is not a link."""
     body = build_valid_tree()
     body["CFItems"][0] |= {"educationLevel": "05, 5", "licenseURI": "https://x.test/l"}
-    rules = {(one.rule, one.path) for one in find_violations(body)}
+    rules = {(violation.rule, violation.path) for violation in find_violations(body)}
     assert rules == {
         ("schema", "CFItems[0].educationLevel"),
         ("education-level", "CFItems[0].educationLevel"),
@@ -62,8 +62,8 @@ def test_mistake_does_not_hide_others() -> None:
 def test_problem_uncovered_by_repair_is_not_called_repaired() -> None:
     body = build_valid_tree()
     body["CFDefinitions"] = {"CFItemTypes": {"title": 5, "identifier": []}}
-    violations = [one for one in find_violations(body) if one.rule == "schema"]
-    by_path = {one.path: one for one in violations}
+    violations = [violation for violation in find_violations(body) if violation.rule == "schema"]
+    by_path = {violation.path: violation for violation in violations}
     assert by_path["CFDefinitions.CFItemTypes"].repair is None
     assert by_path["CFDefinitions.CFItemTypes.identifier"].repair is None
 
@@ -72,7 +72,9 @@ def test_wrapped_package_has_original_paths() -> None:
     body = build_valid_tree()
     body["CFItems"][0]["notes"] = None
     body["CFAssociations"][2]["sequenceNumber"] = 1
-    assert {(one.rule, one.path) for one in find_violations({"CFPackage": body})} == {
+    assert {
+        (violation.rule, violation.path) for violation in find_violations({"CFPackage": body})
+    } == {
         ("nonstandard-name", "CFPackage"),
         ("schema", "CFPackage.CFItems[0].notes"),
         ("duplicate-sequence-number", "CFPackage.CFAssociations[2].sequenceNumber"),
@@ -84,15 +86,19 @@ def test_definitions_are_used_by_name_and_by_definitions_below() -> None:
     body["CFItems"][0] |= {"CFItemType": "a type", "subjectURI": [link("s")]}
     upper, lower, unlinked = subject("A"), subject("A.1", "s", uri="urn:s"), subject("A.2")
     body["CFDefinitions"] = {"CFItemTypes": [item_type()], "CFSubjects": [upper, lower, unlinked]}
-    unused = [one.path for one in find_violations(body) if one.rule == "unused-definition"]
+    unused = [
+        violation.path
+        for violation in find_violations(body)
+        if violation.rule == "unused-definition"
+    ]
     assert unused == ["CFDefinitions.CFSubjects[2]"]
 
 
 def test_external_nodes_with_extension_type_are_allowed() -> None:
     body = build_valid_tree()
-    one = association(list_item_ids(body)[0], "elsewhere", associationType="exactMatchOf")
-    one["destinationNodeURI"]["targetType"] = "ext:course"
-    body["CFAssociations"].append(one)
+    link = association(list_item_ids(body)[0], "elsewhere", associationType="exactMatchOf")
+    link["destinationNodeURI"]["targetType"] = "ext:course"
+    body["CFAssociations"].append(link)
     assert find_violations(body) == []
 
 
@@ -106,17 +112,17 @@ def test_language_tags_are_accepted(tag: str) -> None:
 
 
 def cycle_messages(body: Body) -> list[str]:
-    return [one.message for one in find_violations(body) if one.rule == "cycle"]
+    return [violation.message for violation in find_violations(body) if violation.rule == "cycle"]
 
 
 def test_all_cycles_are_found_and_long_ones_shortened() -> None:
     body = package(CFItems=[], CFAssociations=[])
     for name, length in (("a", 20), ("b", 3)):
-        members = [packed_item(humanCodingScheme=f"{name}{at}") for at in range(length)]
+        members = [packed_item(humanCodingScheme=f"{name}{index}") for index in range(length)]
         body["CFItems"] += members
         body["CFAssociations"] += [
-            association(one["identifier"], members[at - 1]["identifier"])
-            for at, one in enumerate(members)
+            association(member["identifier"], members[index - 1]["identifier"])
+            for index, member in enumerate(members)
         ]
     long, short = sorted(cycle_messages(body), key=len, reverse=True)
     assert "… 12 more …" in long
@@ -126,9 +132,10 @@ def test_all_cycles_are_found_and_long_ones_shortened() -> None:
 def test_deep_and_wide_trees_have_no_cycle() -> None:
     """A chain of thousands, and layers in which every node has every node above as a parent."""
     body = package(CFItems=[packed_item() for _ in range(3000)])
-    one, *others = list_item_ids(body)
+    root, *children = list_item_ids(body)
     body["CFAssociations"] = [
-        association(child, parent) for child, parent in zip(others, [one, *others], strict=False)
+        association(child, parent)
+        for child, parent in zip(children, [root, *children], strict=False)
     ]
     layers = [[packed_item() for _ in range(8)] for _ in range(12)]
     body["CFItems"] += [item for layer in layers for item in layer]
@@ -169,9 +176,9 @@ REAL = {
 def test_real_frameworks(shared: Path, name: str) -> None:
     raw = (shared / "frameworks" / f"{name}.json").read_bytes()
     checked = lint_package(raw)
-    rules = {one.rule for one in checked.violations}
+    rules = {violation.rule for violation in checked.violations}
     assert REAL[name] <= rules
     # All can be imported, so import repairs everything that the strict reader refuses.
-    assert all(one.repair for one in checked.violations if one.rule == "schema")
+    assert all(violation.repair for violation in checked.violations if violation.rule == "schema")
     if "schema" not in rules and "duplicate-identifier" not in rules:
         assert parse_package(raw)

@@ -35,12 +35,12 @@ TEXT = """\
         ("nowhere", (1, 1)),
     ],
 )
-def test_position_of_path(path: str, position: tuple[int, int]) -> None:
+def test_path_is_located_at_its_line_and_column(path: str, position: tuple[int, int]) -> None:
     assert JsonPositionFinder(TEXT, {path}).locate(path) == position
     assert JsonPositionFinder(TEXT, {path, "a[1].b", "c"}).locate(path) == position
 
 
-def test_ancestors_longest_first() -> None:
+def test_ancestors_are_listed_longest_first() -> None:
     assert list(iter_ancestor_paths("a[0].b")) == ["a[0]", "a", ""]
     assert list(iter_ancestor_paths("[0].b")) == ["[0]", ""]
     assert list(iter_ancestor_paths("")) == []
@@ -74,4 +74,4 @@ def test_position_points_to_the_value(value: Any, indent: int | None) -> None:
     for path, names in expected.items():
         line, column = positions.locate(path)
         if path:
-            assert any(rows[line - 1][column - 1 :].startswith(one) for one in names), path
+            assert any(rows[line - 1][column - 1 :].startswith(name) for name in names), path

@@ -42,8 +42,8 @@ def repeat_triple(body: Body) -> None:
 
 
 def to_itself(body: Body) -> None:
-    one = list_item_ids(body)[0]
-    body["CFAssociations"].append(association(one, one, associationType="isRelatedTo"))
+    item_id = list_item_ids(body)[0]
+    body["CFAssociations"].append(association(item_id, item_id, associationType="isRelatedTo"))
 
 
 def close_circle(body: Body) -> None:
@@ -96,9 +96,9 @@ def put(path: str, value: Any) -> Break:
 
 def with_rubric(**criterion: Any) -> Break:
     def change(body: Body) -> None:
-        one = rubric()
-        one["CFRubricCriteria"][0] |= criterion
-        body["CFRubrics"] = [one]
+        rubric_body = rubric()
+        rubric_body["CFRubricCriteria"][0] |= criterion
+        body["CFRubrics"] = [rubric_body]
 
     return change
 
@@ -284,12 +284,14 @@ def test_mistake_violates_one_rule(case: Case) -> None:
     body = build_valid_tree()
     case.broken(body)
     violations = find_violations(body)
-    assert [(one.rule, one.path) for one in violations] == [(case.rule, case.path)]
-    (one,) = violations
+    assert [(violation.rule, violation.path) for violation in violations] == [
+        (case.rule, case.path)
+    ]
+    (actual,) = violations
     rule = next(rule for rule in RULES if rule.id == case.rule)
-    assert one.severity == rule.severity
-    assert case.message in one.message
-    assert (one.repair is not None) == case.repaired
+    assert actual.severity == rule.severity
+    assert case.message in actual.message
+    assert (actual.repair is not None) == case.repaired
 
 
 # These mistakes always violate other rules as well.
@@ -299,15 +301,17 @@ TOGETHER = [
 ]
 
 
-@pytest.mark.parametrize(("rule", "others", "broken"), TOGETHER)
-def test_mistake_violates_a_rule_and_others(rule: str, others: set[str], broken: Break) -> None:
+@pytest.mark.parametrize(("rule", "other_rules", "broken"), TOGETHER)
+def test_mistake_violates_a_rule_and_others(
+    rule: str, other_rules: set[str], broken: Break
+) -> None:
     body = build_valid_tree()
     broken(body)
-    assert {one.rule for one in find_violations(body)} == {rule, *others}
+    assert {violation.rule for violation in find_violations(body)} == {rule, *other_rules}
 
 
 def test_every_rule_has_a_case() -> None:
     # Two rules are not about packages of CASE JSON.
-    shown = {case.rule for case in CASES} | {rule for rule, _, _ in TOGETHER}
-    shown |= {"json", "file-format"}
-    assert shown == {rule.id for rule in RULES}
+    tested = {case.rule for case in CASES} | {rule for rule, _, _ in TOGETHER}
+    tested |= {"json", "file-format"}
+    assert tested == {rule.id for rule in RULES}

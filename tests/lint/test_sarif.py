@@ -24,37 +24,37 @@ DOCS = Path(__file__).parents[2] / "docs" / "guides" / "lint.md"
 def test_sarif(tmp_path: Path) -> None:
     source, target = str(tmp_path / "a file.json"), tmp_path / "out.sarif"
     Path(source).write_text(json.dumps(build_flawed_package(), indent=2))
-    ran = run("check", source, "--format", "sarif", "-o", str(target), data_dir=tmp_path)
-    assert (ran.returncode, ran.stdout) == (1, "")
+    completed = run("check", source, "--format", "sarif", "-o", str(target), data_dir=tmp_path)
+    assert (completed.returncode, completed.stdout) == (1, "")
     log = json.loads(target.read_text())
     Draft202012Validator(SARIF).validate(log)
-    (one,) = log["runs"]
-    rules = one["tool"]["driver"]["rules"]
+    (run_log,) = log["runs"]
+    rules = run_log["tool"]["driver"]["rules"]
     assert [rule["id"] for rule in rules] == [rule.id for rule in RULES]
     page, rows = DOCS.read_text(), Path(source).read_text().split("\n")
     for rule in rules:
         address, _, anchor = rule["helpUri"].partition("#")
         assert address == f"{DOCUMENTATION_URL}/guides/lint.html"
         assert f'<a id="{anchor}"></a>`{rule["id"]}`' in page
-    assert one["invocations"][0]["executionSuccessful"]
-    for result in one["results"]:
+    assert run_log["invocations"][0]["executionSuccessful"]
+    for result in run_log["results"]:
         assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
-        place = result["locations"][0]
-        assert place["physicalLocation"]["artifactLocation"]["uri"] == Path(source).as_uri()
-        region = place["physicalLocation"]["region"]
+        location = result["locations"][0]
+        assert location["physicalLocation"]["artifactLocation"]["uri"] == Path(source).as_uri()
+        region = location["physicalLocation"]["region"]
         row = rows[region["startLine"] - 1]
-        field = place["logicalLocations"][0]["fullyQualifiedName"].rpartition(".")[2]
+        field = location["logicalLocations"][0]["fullyQualifiedName"].rpartition(".")[2]
         assert row[region["startColumn"] - 1 :].startswith(f'"{field}"')
-    prints = [result["partialFingerprints"]["caseServerCheck/v1"] for result in one["results"]]
+    prints = [result["partialFingerprints"]["caseServerCheck/v1"] for result in run_log["results"]]
     assert len(set(prints)) == len(prints) == 3
 
 
-def text(**more: Any) -> Body:
+def text(**fields: Any) -> Body:
     return {
         "type": "object",
         "required": ["text"],
         "properties": {"text": {"minLength": 1}},
-        **more,
+        **fields,
     }
 
 
@@ -124,11 +124,11 @@ SARIF = {
 
 def test_sarif_paths_are_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    found = lint_package(json.dumps(build_flawed_package()).encode()).violations
+    violations = lint_package(json.dumps(build_flawed_package()).encode()).violations
     names = ["some/ä b.json", str(tmp_path / "c.json"), "-", "https://x.test/p?q=1"]
-    results = [SourceLintResult(name, violations=found) for name in names]
+    results = [SourceLintResult(name, violations=violations) for name in names]
     log = json.loads(format_sarif(results, show_all=True))
-    uris = [one["location"]["uri"] for one in log["runs"][0]["artifacts"]]
+    uris = [artifact["location"]["uri"] for artifact in log["runs"][0]["artifacts"]]
     assert uris == ["some/%C3%A4%20b.json", "c.json", "stdin", "https://x.test/p?q=1"]
 
 
@@ -137,19 +137,21 @@ def test_sarif_is_limited_to_what_github_reads(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(sarif, "MAX_RESULTS", 100)  # linting 13,000 items takes 6 CPU seconds
     body = build_flawed_package()
     body["CFItems"] += [packed_item(notes=None, statusEndDate=None) for _ in range(60)]
-    found = lint_package(json.dumps(body).encode()).violations
-    results = [SourceLintResult("x.json", violations=found)]
+    violations = lint_package(json.dumps(body).encode()).violations
+    results = [SourceLintResult("x.json", violations=violations)]
     log = json.loads(format_sarif(results, show_all=False))["runs"][0]
-    assert len(log["results"]) == sarif.MAX_RESULTS < len(found)
-    assert {one["level"] for one in log["results"]} == {"error"}
+    assert len(log["results"]) == sarif.MAX_RESULTS < len(violations)
+    assert {result["level"] for result in log["results"]} == {"error"}
     (notice,) = log["invocations"][0]["toolExecutionNotifications"]
-    assert f"{len(found):,}" in notice["message"]["text"]
-    assert len(json.loads(format_sarif(results, show_all=True))["runs"][0]["results"]) == len(found)
+    assert f"{len(violations):,}" in notice["message"]["text"]
+    assert len(json.loads(format_sarif(results, show_all=True))["runs"][0]["results"]) == len(
+        violations
+    )
 
 
 def test_sarif_reports_unreadable_sources(tmp_path: Path) -> None:
-    ran = run("check", str(tmp_path / new_id()), "--format", "sarif", data_dir=tmp_path)
-    (invocation,) = json.loads(ran.stdout)["runs"][0]["invocations"]
+    result = run("check", str(tmp_path / new_id()), "--format", "sarif", data_dir=tmp_path)
+    (invocation,) = json.loads(result.stdout)["runs"][0]["invocations"]
     assert not invocation["executionSuccessful"]
     assert "cannot be read" in invocation["toolExecutionNotifications"][0]["message"]["text"]
 
@@ -161,7 +163,8 @@ def test_fingerprints_do_not_depend_on_other_violations() -> None:
         )
         log = json.loads(format_sarif([result], show_all=True))
         return {
-            one["partialFingerprints"]["caseServerCheck/v1"] for one in log["runs"][0]["results"]
+            result["partialFingerprints"]["caseServerCheck/v1"]
+            for result in log["runs"][0]["results"]
         }
 
     body = build_flawed_package()

@@ -19,8 +19,8 @@ from case_server.repair.reader import repair_and_parse
 
 
 def make_own_child(body: Body) -> None:
-    one = list_item_ids(body)[0]
-    body["CFAssociations"].append(association(one, one))
+    item_id = list_item_ids(body)[0]
+    body["CFAssociations"].append(association(item_id, item_id))
 
 
 BREAKS = {case.rule: case.broken for case in CASES} | {rule: broken for rule, _, broken in TOGETHER}
