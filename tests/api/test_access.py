@@ -166,7 +166,7 @@ async def test_test_mode_adds_only_test_api_and_page(app: FastAPI, settings: Set
 async def test_route_needs_its_scope(app: FastAPI, anonymous: AsyncClient, token: Token) -> None:
     tokens = {scope: await token(scope) for scope in (READ, WRITE, DELETE)}
     others = [await token(*(other for other in tokens if other != scope)) for scope in tokens]
-    without = dict(zip(tokens, others, strict=True))
+    tokens_without = dict(zip(tokens, others, strict=True))
     for method, path in set(list_routes(app.routes)) - OPEN - PAGES:
         needed = scope_of(method, path)
         full = f"https://purl.imsglobal.org/spec/case/v1p0/scope/case.{needed}"
@@ -181,7 +181,7 @@ async def test_route_needs_its_scope(app: FastAPI, anonymous: AsyncClient, token
             for credentials, status, challenge, reason in (
                 (None, 401, "", "Authorization: Bearer"),
                 ("x.y.z", 401, ' error="invalid_token", error_description="The', "not accepted"),
-                (without[needed], 403, f' error="insufficient_scope", scope="{full}"', full),
+                (tokens_without[needed], 403, f' error="insufficient_scope", scope="{full}"', full),
             ):
                 response = await send(credentials)
                 assert response.status_code == status, (verb, path)

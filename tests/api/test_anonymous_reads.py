@@ -76,8 +76,8 @@ def test_invalid_token_is_rejected(server: LiveServer, reader: Client, authoriza
     assert reader.get(path, headers=own).status_code == 200
     form = {"grant_type": "client_credentials", "scope": Scope.CREATEPUT.value}
     pair = ("local-client", "local-secret")
-    narrow = reader.post("/oauth2/token", data=form, auth=pair).json()["access_token"]
-    forbidden = reader.get(path, headers={"Authorization": f"Bearer {narrow}"})
+    reader_token = reader.post("/oauth2/token", data=form, auth=pair).json()["access_token"]
+    forbidden = reader.get(path, headers={"Authorization": f"Bearer {reader_token}"})
     assert forbidden.status_code == 403
 
 

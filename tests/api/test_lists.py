@@ -137,13 +137,13 @@ async def test_invalid_parameter_returns_400_with_its_code(
 
 
 async def test_filter_grammar_depends_on_the_profile(api: Api) -> None:
-    three = "title='a' AND title='b' OR (title@'c,d')"
+    filter_text = "title='a' AND title='b' OR (title@'c,d')"
     if api.profile.grammar.mixed_operators:
-        assert await list_identifiers(api, "CFDocuments", filter=three) == []
+        assert await list_identifiers(api, "CFDocuments", filter=filter_text) == []
     else:
         response = await api.get("/CFDocuments", 400, filter="title='a' OR title='b' OR title='c'")
         assert "at most 2" in response["imsx_description"]
-        await api.get("/CFDocuments", 400, filter=three)
+        await api.get("/CFDocuments", 400, filter=filter_text)
 
 
 async def test_empty_parameters_are_ignored(api: Api) -> None:

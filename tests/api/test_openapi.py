@@ -76,9 +76,17 @@ async def test_every_route_is_described(document: Any) -> None:
 async def test_lists_describe_their_parameters(document: Any) -> None:
     for collection in ("CFDocuments", "CFItems", "CFSubjects"):
         operation = document["paths"][f"{PROFILES[0].prefix}/{collection}"]["get"]
-        named = [parameter["name"] for parameter in operation["parameters"]]
+        parameter_names = [parameter["name"] for parameter in operation["parameters"]]
         search = ["search"] if collection == "CFItems" else []
-        assert named == ["limit", "offset", "sort", "orderBy", "filter", "fields", *search]
+        assert parameter_names == [
+            "limit",
+            "offset",
+            "sort",
+            "orderBy",
+            "filter",
+            "fields",
+            *search,
+        ]
         assert operation["parameters"][0]["schema"]["maximum"] == PROFILES[0].limits.maximum
 
 

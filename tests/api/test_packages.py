@@ -98,11 +98,11 @@ async def test_upload_counts_what_it_changed(api: Api) -> None:
 
 async def test_package_identifier_is_that_of_its_package_uri(api: Api) -> None:
     body = factories.package()
-    named = factories.link()
-    body["CFDocument"]["CFPackageURI"] = named
+    link = factories.link()
+    body["CFDocument"]["CFPackageURI"] = link
     await api.send("POST", "/CFPackages", 201, body)
-    package = await api.get_package(named["identifier"])
-    assert package["CFDocument"]["CFPackageURI"]["identifier"] == named["identifier"]
+    package = await api.get_package(link["identifier"])
+    assert package["CFDocument"]["CFPackageURI"]["identifier"] == link["identifier"]
     assert await api.get_package(body["CFDocument"]["identifier"]) == package
 
 
@@ -219,7 +219,9 @@ async def test_definitions_of_dropped_entities_are_not_listed(api: Api, execute:
     await api.send("PUT", f"/CFPackages/{document}", 200, body)
     await api.get(f"/CFItems/{first['identifier']}", 404)
     definitions = (await api.get_package(document))["CFDefinitions"]
-    assert {name for name, listed in definitions.items() if listed} == {"CFLicenses"}
+    assert {name for name, definition_list in definitions.items() if definition_list} == {
+        "CFLicenses"
+    }
 
 
 async def test_change_of_a_packages_own_fields_is_recorded(api: Api, execute: Execute) -> None:
@@ -332,7 +334,7 @@ async def test_two_associations_may_swap_their_triples(api: Api) -> None:
 async def test_rubrics_change_with_their_package(api: Api) -> None:
     body = await api.upload_package(CFRubrics=[factories.rubric(), factories.rubric()])
     path = f"/CFPackages/{body['CFDocument']['identifier']}"
-    rubric_body, dropped = body["CFRubrics"]
+    rubric_body, dropped_rubric = body["CFRubrics"]
     body["CFRubrics"] = [rubric_body]
     first, second = rubric_body["CFRubricCriteria"]
     second["CFRubricCriterionLevels"] = first.pop("CFRubricCriterionLevels")
@@ -345,7 +347,7 @@ async def test_rubrics_change_with_their_package(api: Api) -> None:
     )
     rubric = await api.get_entity("CFRubric", rubric_body["identifier"])
     assert "CFRubricCriterionLevels" not in rubric["CFRubricCriteria"][0]
-    await api.get(f"/CFRubrics/{dropped['identifier']}", 404)
+    await api.get(f"/CFRubrics/{dropped_rubric['identifier']}", 404)
 
 
 async def test_definitions_include_linked_and_defined_ones(api: Api) -> None:
@@ -356,7 +358,7 @@ async def test_definitions_include_linked_and_defined_ones(api: Api) -> None:
     await api.upload_package()  # another framework, whose definitions are not these
     document = body["CFDocument"]["identifier"]
     definitions = (await api.get_package(document))["CFDefinitions"]
-    assert {name: len(listed) for name, listed in definitions.items()} == {
+    assert {name: len(definition_list) for name, definition_list in definitions.items()} == {
         "CFConcepts": 1,
         "CFSubjects": 1,
         "CFLicenses": 1,
@@ -366,7 +368,7 @@ async def test_definitions_include_linked_and_defined_ones(api: Api) -> None:
     body["CFDefinitions"] = {}
     await api.send("PUT", f"/CFPackages/{document}", 200, body)
     definitions = (await api.get_package(document))["CFDefinitions"]
-    assert all(len(listed) == 1 for listed in definitions.values())
+    assert all(len(definition_list) == 1 for definition_list in definitions.values())
 
 
 async def test_upload_accepts_nodes_outside_the_package(api: Api) -> None:
@@ -423,12 +425,12 @@ async def test_package_identifier_of_another_document_is_rejected(api: Api) -> N
 
 async def test_deleted_item_may_be_taken_over(api: Api) -> None:
     first = await api.upload_package()
-    dropped = first["CFItems"].pop()
+    item = first["CFItems"].pop()
     first["CFAssociations"] = []
     await api.send("PUT", f"/CFPackages/{first['CFDocument']['identifier']}", 200, first)
-    second = factories.package(CFItems=[dropped], CFAssociations=[])
+    second = factories.package(CFItems=[item], CFAssociations=[])
     await api.send("POST", "/CFPackages", 201, second)
-    entity = await api.get_entity("CFItem", dropped["identifier"])
+    entity = await api.get_entity("CFItem", item["identifier"])
     assert entity["CFDocumentURI"]["identifier"] == second["CFDocument"]["identifier"]
 
 

@@ -339,8 +339,10 @@ async def test_subjects_are_registered_from_links_and_synchronised(api: Api) -> 
     assert (subject["title"], subject["uri"]) == ("one", api.get_expected_uri(first, "CFSubjects"))
     await api.put("/CFDocuments", {**body, "subjectURI": [second, third]})
     package = await api.get_package(body["identifier"])
-    named = {definition["identifier"] for definition in package["CFDefinitions"]["CFSubjects"]}
-    assert named == {second["identifier"], third["identifier"]}
+    subject_ids = {
+        definition["identifier"] for definition in package["CFDefinitions"]["CFSubjects"]
+    }
+    assert subject_ids == {second["identifier"], third["identifier"]}
     await api.get(f"/CFSubjects/{first['identifier']}")  # unlinked, not removed
 
 
@@ -349,19 +351,19 @@ async def test_subjects_of_an_item_are_synchronised(api: Api) -> None:
     body = await api.create_item(document, subjectURI=[first, first])
     await api.put("/CFItems", {"item": {**body, "subjectURI": [second]}})
     package = await api.get_package(document["identifier"])
-    named = [subject["identifier"] for subject in package["CFDefinitions"]["CFSubjects"]]
-    assert named == [second["identifier"]]
+    subject_ids = [subject["identifier"] for subject in package["CFDefinitions"]["CFSubjects"]]
+    assert subject_ids == [second["identifier"]]
 
 
 async def test_unchanged_put_adds_no_subject_links(api: Api, execute: Execute) -> None:
     document, first, second = await api.create_document(), factories.link(), factories.link()
     body = await api.create_item(document, subjectURI=[first])
-    later = {**body, "subjectURI": [second]}
+    changed_body = {**body, "subjectURI": [second]}
     changed = "UPDATE items SET body = $1::json WHERE identifier = $2"
     # A concurrent transaction changes the item, which a PUT of the old body must not revert.
     await execute("BEGIN")
     try:
-        await execute(changed, json.dumps(later), body["identifier"])
+        await execute(changed, json.dumps(changed_body), body["identifier"])
         await execute("DELETE FROM item_subjects")
         same = asyncio.create_task(api.put("/CFItems", {"item": body}))
         await asyncio.sleep(0.3)
@@ -388,17 +390,17 @@ async def test_keyword_links_are_additive_and_the_last_is_returned(api: Api) -> 
     ("field", "collection"), [("CFItemTypeURI", "CFItemTypes"), ("licenseURI", "CFLicenses")]
 )
 async def test_definition_is_registered_from_a_link(api: Api, field: str, collection: str) -> None:
-    document, named = await api.create_document(), factories.link(title="its name")
-    await api.create_item(document, **{field: named})
-    await api.get(f"/{collection}/{named['identifier']}")
+    document, link = await api.create_document(), factories.link(title="its name")
+    await api.create_item(document, **{field: link})
+    await api.get(f"/{collection}/{link['identifier']}")
     package = await api.get_package(document["identifier"])
     (definition,) = package["CFDefinitions"][collection]
     assert definition["title"] == "its name"
 
 
 async def test_definition_from_a_link_has_every_required_field(api: Api) -> None:
-    document, named = await api.create_document(), factories.link(title="its name")
-    await api.create_item(document, CFItemTypeURI=named, licenseURI=named, subjectURI=[named])
+    document, link = await api.create_document(), factories.link(title="its name")
+    await api.create_item(document, CFItemTypeURI=link, licenseURI=link, subjectURI=[link])
     definitions = (await api.get_package(document["identifier"]))["CFDefinitions"]
     (kind,), (license_,), (subject,) = (
         definitions[collection] for collection in ("CFItemTypes", "CFLicenses", "CFSubjects")
@@ -407,27 +409,27 @@ async def test_definition_from_a_link_has_every_required_field(api: Api) -> None
     assert license_["licenseText"]
     assert "description" not in license_
     assert subject["hierarchyCode"] == ""
-    (item_type,) = (await api.get(f"/CFItemTypes/{named['identifier']}"))["CFItemTypes"]
+    (item_type,) = (await api.get(f"/CFItemTypes/{link['identifier']}"))["CFItemTypes"]
     assert item_type == kind
 
 
 async def test_link_undeletes_a_definition(api: Api, execute: Execute) -> None:
-    document, named = await api.create_document(), factories.link()
-    body = await api.create_item(document, CFItemTypeURI=named)
+    document, link = await api.create_document(), factories.link()
+    body = await api.create_item(document, CFItemTypeURI=link)
     await execute("UPDATE item_types SET deleted_at = now()")
-    await api.get(f"/CFItemTypes/{named['identifier']}", 404)
+    await api.get(f"/CFItemTypes/{link['identifier']}", 404)
     await api.put("/CFItems", {"item": {**body, "fullStatement": "changed"}})
-    await api.get(f"/CFItemTypes/{named['identifier']}")
+    await api.get(f"/CFItemTypes/{link['identifier']}")
 
 
 async def test_undeleted_definition_is_in_all_packages(api: Api, execute: Execute) -> None:
-    document, other, named = (
+    document, other, link = (
         await api.create_document(),
         await api.create_document(),
         factories.link(),
     )
-    body = await api.create_item(document, CFItemTypeURI=named)
-    await api.create_item(other, CFItemTypeURI=named)
+    body = await api.create_item(document, CFItemTypeURI=link)
+    await api.create_item(other, CFItemTypeURI=link)
     await execute("UPDATE item_types SET deleted_at = now()")
     path = f"/CFPackages/{other['identifier']}"
     before = await api.send("GET", path, 200)
@@ -453,8 +455,8 @@ async def test_node_of_another_kind_is_not_deleted(api: Api, execute: Execute) -
 async def test_link_never_overwrites_a_definition(api: Api) -> None:
     document, kind = await api.create_document(), factories.item_type(title="the original")
     await api.put("/CFItemTypes", kind)
-    named = factories.link(kind["identifier"], title="another name")
-    await api.create_item(document, CFItemTypeURI=named)
+    link = factories.link(kind["identifier"], title="another name")
+    await api.create_item(document, CFItemTypeURI=link)
     result = (await api.get(f"/CFItemTypes/{kind['identifier']}"))["CFItemTypes"][0]
     assert (result["title"], result["description"]) == ("the original", "a class of items")
 
@@ -568,15 +570,15 @@ async def test_second_association_of_a_triple_is_rejected(api: Api) -> None:
 async def test_item_associations_include_incoming_and_outgoing_ones(api: Api) -> None:
     document = await api.create_document()
     first, second, third = [await api.create_item(document) for _ in range(3)]
-    out = await api.create_association(first, second)
-    into = await api.create_association(third, first)
+    outgoing = await api.create_association(first, second)
+    incoming = await api.create_association(third, first)
     loop = await api.create_association(first, first, associationType="isRelatedTo")
     await api.create_association(second, third)
     body = await api.get(f"/CFItemAssociations/{first['identifier']}")
     assert body["CFItem"]["identifier"] == first["identifier"]
     assert body["CFItem"]["CFDocumentURI"]["identifier"] == document["identifier"]
     results = [association["identifier"] for association in body["CFAssociations"]]
-    assert results == [association["identifier"] for association in (out, into, loop)]
+    assert results == [association["identifier"] for association in (outgoing, incoming, loop)]
 
 
 async def test_item_without_associations_has_an_empty_list(api: Api) -> None:

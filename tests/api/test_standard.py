@@ -60,14 +60,14 @@ def downgrade_schema(schema: Any) -> Any:
     changed = copy.deepcopy(schema)
     for definition in [changed, *changed.get("$defs", {}).values()]:
         fields = definition.get("properties", {})
-        removed = {"extensions", "targetType", "frameworkType", "caseVersion"}
+        removed_fields = {"extensions", "targetType", "frameworkType", "caseVersion"}
         if "fullStatement" in fields:
-            removed |= {"subject", "subjectURI"}
+            removed_fields |= {"subject", "subjectURI"}
         if "associationType" in fields:
-            removed |= new & {"notes"}
+            removed_fields |= new & {"notes"}
             types = sorted(ASSOCIATION_TYPES_1_0)
             fields["associationType"] = {"type": "string", "enum": types}
-        for name in removed:
+        for name in removed_fields:
             fields.pop(name, None)
     return changed
 

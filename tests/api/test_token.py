@@ -72,13 +72,13 @@ async def http(own_app: FastAPI, clean: None) -> AsyncIterator[AsyncClient]:
 @pytest.mark.parametrize("path", PATHS)
 async def test_token_is_issued_for_every_request_format(http: AsyncClient, path: str) -> None:
     encoded = basic(quote_plus(ID), quote_plus(SECRET))
-    nameless = {"client_id": ID, "client_secret": SECRET}
+    credentials = {"client_id": ID, "client_secret": SECRET}
 
     assert_issued(await http.post(path, data=GRANT, headers=encoded))
     assert_issued(await http.post(path, data=GRANT, headers=basic(ID, SECRET)))
     assert_issued(await http.post(path, data=SENT))
     assert_issued(await http.post(path, json=SENT))
-    assert_issued(await http.post(path, json=nameless))
+    assert_issued(await http.post(path, json=credentials))
     assert_issued(await http.post(path, json={}, headers=encoded))
     assert_issued(await http.post(path, json={**SENT, "grant_type": "", "scope": None}))
     assert_issued(await http.post(path, data={**SENT, "audience": "x"}))
@@ -134,7 +134,7 @@ async def test_other_grant_type_is_rejected(http: AsyncClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("requested", "granted"),
+    ("scope_text", "granted"),
     [
         ("", set(Scope)),
         (" ", set(Scope)),
@@ -144,9 +144,9 @@ async def test_other_grant_type_is_rejected(http: AsyncClient) -> None:
     ],
 )
 async def test_requested_scopes_are_granted(
-    http: AsyncClient, requested: str, granted: set[Scope]
+    http: AsyncClient, scope_text: str, granted: set[Scope]
 ) -> None:
-    for body in ({"data": {**SENT, "scope": requested}}, {"json": {**SENT, "scope": requested}}):
+    for body in ({"data": {**SENT, "scope": scope_text}}, {"json": {**SENT, "scope": scope_text}}):
         assert_issued(await http.post(PATH, **body), frozenset(granted))  # type: ignore[arg-type]  # one of two bodies
 
 
@@ -155,8 +155,8 @@ FOREIGN = ["openid", Scope.READONLY + "x", "case.readonly", "ü"]
 
 @pytest.mark.parametrize("foreign", FOREIGN)
 async def test_foreign_scope_is_not_among_granted_scopes(http: AsyncClient, foreign: str) -> None:
-    for requested in (f"{Scope.READONLY} {foreign}", f"{foreign} {V1P1}case.readonly"):
-        response = await http.post(PATH, data={**SENT, "scope": requested})
+    for scope_text in (f"{Scope.READONLY} {foreign}", f"{foreign} {V1P1}case.readonly"):
+        response = await http.post(PATH, data={**SENT, "scope": scope_text})
         assert_issued(response, frozenset({Scope.READONLY}))
 
 
@@ -171,9 +171,9 @@ async def test_scope_not_allowed_for_client_returns_invalid_scope(
 ) -> None:
     await add_client(database, "reader", None, [Scope.READONLY], hash_secret(SECRET))
     form = {**GRANT, "client_id": "reader", "client_secret": SECRET}
-    requested = f"openid {Scope.READONLY} {Scope.DELETE}"
+    scope_text = f"openid {Scope.READONLY} {Scope.DELETE}"
     description = assert_refused(
-        await http.post(PATH, data={**form, "scope": requested}), "invalid_scope"
+        await http.post(PATH, data={**form, "scope": scope_text}), "invalid_scope"
     )
     assert f"does not have the scope {Scope.DELETE}: leave it out." in description
 
@@ -296,5 +296,5 @@ async def test_secret_is_never_logged(
     await http.post(PATH, data={**form, "grant_type": "password"})
     assert caplog.records
     encoded = base64.b64encode(f"{ID}:{secret}".encode()).decode()
-    for hidden in (secret, quote_plus(secret), encoded, *filter(None, tokens[:2])):
-        assert hidden not in caplog.text
+    for spelling in (secret, quote_plus(secret), encoded, *filter(None, tokens[:2])):
+        assert spelling not in caplog.text

@@ -133,8 +133,8 @@ async def test_both_secrets_work_during_rotation(
     await auth_store.rotate_client_secret(database, robot, OTHER_HASH, timedelta(hours=24))
     for secret in (SECRET, OTHER):
         assert await clients.authenticate([(robot, secret)], HERE)
-    (listed,) = await auth_store.list_clients(database)
-    assert (listed.secret_count, listed.next_secret_expiry is not None) == (2, True)
+    (client,) = await auth_store.list_clients(database)
+    assert (client.secret_count, client.next_secret_expiry is not None) == (2, True)
 
     third = generate_secret()
     await auth_store.rotate_client_secret(database, robot, hash_secret(third), timedelta(hours=24))
@@ -246,6 +246,6 @@ async def test_expired_keys_are_deleted(
         insert = f"INSERT INTO signing_keys VALUES ($1, $2, now() - interval '{age} hours')"
         await execute(insert, f"{age} hours old", generate_signing_key().private_pem)
     new = await rotate_key(database)
-    key_ids = {listed.kid for listed in await auth_store.list_signing_keys(database)}
+    key_ids = {key.kid for key in await auth_store.list_signing_keys(database)}
     assert "90 hours old" not in key_ids
     assert {"60 hours old", "20 hours old", new} <= key_ids

@@ -166,15 +166,15 @@ async def test_unreachable_issuer_raises_service_unavailable(http: AsyncClient) 
 
 
 async def test_withdrawn_key_is_rejected_within_an_hour(federation: Federation) -> None:
-    withdrawn = federation.external.key.kid
-    await federation.get_key(withdrawn)
+    kid = federation.external.key.kid
+    await federation.get_key(kid)
     federation.external.rotate_key()
 
     federation.clock.now += 3599
-    assert await federation.get_key(withdrawn)
+    assert await federation.get_key(kid)
     federation.clock.now += 1
     with pytest.raises(TokenError):
-        await federation.get_key(withdrawn)
+        await federation.get_key(kid)
 
 
 async def test_cached_keys_are_used_while_issuer_is_down(federation: Federation) -> None:

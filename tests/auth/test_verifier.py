@@ -75,10 +75,10 @@ async def test_client_id_of_caller(
 async def test_rejection_contains_reason(verifier: TokenVerifier) -> None:
     foreign = SigningKey(NEW.kid, FOREIGN.private_pem)
     unknown_key = SigningKey("x", NEW.private_pem)
-    past = int(time.time()) - 1
+    expiry = int(time.time()) - 1
 
     assert "is not a signed JSON Web Token" in await refusal(verifier, "rubbish")
-    assert "has expired" in await refusal(verifier, token(exp=past))
+    assert "has expired" in await refusal(verifier, token(exp=expiry))
     assert "lacks the claim exp" in await refusal(verifier, token(exp=None))
     assert "signature" in await refusal(verifier, token(foreign))
     assert "key that this server does not have" in await refusal(verifier, token(unknown_key))
@@ -89,9 +89,9 @@ async def test_rejection_contains_reason(verifier: TokenVerifier) -> None:
 
 async def test_token_without_kid_is_rejected(verifier: TokenVerifier) -> None:
     for kid in (None, 7):
-        nameless = SigningKey(kid, NEW.private_pem)  # type: ignore[arg-type]  # a careless issuer's
+        key_without_kid = SigningKey(kid, NEW.private_pem)  # type: ignore[arg-type]  # a careless issuer's
 
-        assert "does not name a key" in await refusal(verifier, token(nameless))
+        assert "does not name a key" in await refusal(verifier, token(key_without_kid))
 
 
 async def test_local_tokens_contain_configured_audience() -> None:
@@ -195,11 +195,11 @@ async def test_issuer_cannot_sign_for_other_issuer(
 async def test_clock_difference_of_a_minute_is_tolerated(
     external_issuer: ExternalIssuer, trusting: TokenVerifier
 ) -> None:
-    past = int(time.time()) - 50
+    expiry = int(time.time()) - 50
 
-    assert await trusting.verify(external_issuer.create_token(exp=past))
-    assert "expired" in await refusal(trusting, external_issuer.create_token(exp=past - 20))
-    assert "expired" in await refusal(trusting, token(exp=past))
+    assert await trusting.verify(external_issuer.create_token(exp=expiry))
+    assert "expired" in await refusal(trusting, external_issuer.create_token(exp=expiry - 20))
+    assert "expired" in await refusal(trusting, token(exp=expiry))
 
 
 async def test_changed_keys_clear_cache(

@@ -92,14 +92,14 @@ def parents() -> dict[str, list[str]]:
     return parents_of
 
 
-def depth(identifier: str, above: tuple[str, ...] = ()) -> int:
+def depth(identifier: str, ancestors: tuple[str, ...] = ()) -> int:
     """Return the length of the longest path from an item to the document."""
-    assert identifier not in above, "the tree has a cycle"
+    assert identifier not in ancestors, "the tree has a cycle"
     if identifier == SAMPLE_DOCUMENT_ID:
         return 0
     direct_parents = parents()[identifier]
     assert direct_parents, f"{identifier} has no parent"
-    return 1 + max(depth(parent, (*above, identifier)) for parent in direct_parents)
+    return 1 + max(depth(parent, (*ancestors, identifier)) for parent in direct_parents)
 
 
 def texts(value: Any) -> Iterator[str]:
@@ -187,7 +187,7 @@ def test_tree_is_four_levels_deep() -> None:
 
 
 def test_roots_are_children_of_the_document() -> None:
-    roots = [child for child, above in parents().items() if above == [SAMPLE_DOCUMENT_ID]]
+    roots = [child for child, parent_ids in parents().items() if parent_ids == [SAMPLE_DOCUMENT_ID]]
     assert len(roots) > 1
     assert all("sequenceNumber" in association for association in filter(is_child, ASSOCIATIONS))
 
@@ -244,7 +244,7 @@ def test_links_resolve_and_have_the_title_of_their_target() -> None:
 
 def test_links_refer_to_the_class_of_their_field() -> None:
     """A field that names no class is about subjects, concepts or licences."""
-    named = {
+    class_names = {
         "subjectURI": "CFSubject",
         "conceptKeywordsURI": "CFConcept",
         "licenseURI": "CFLicense",
@@ -253,7 +253,7 @@ def test_links_refer_to_the_class_of_their_field() -> None:
         if field == "CFPackageURI" or field.endswith("NodeURI"):
             continue
         kind, _ = ENTITIES[link["identifier"]]
-        name = named.get(field, field.removesuffix("URI"))
+        name = class_names.get(field, field.removesuffix("URI"))
         assert kind.__name__.replace("Pckg", "") == name
 
 

@@ -75,7 +75,11 @@ def folder(new_data_dir: NewDataDir) -> Path:
 @pytest.fixture(scope="module")
 def backup(folder: Path) -> tuple[Path, str, str]:
     """Return a backup written under load, a document that it must contain, and a token."""
-    saved_document, late, file = factories.document(), factories.document(), folder / "store.backup"
+    saved_document, late_document, file = (
+        factories.document(),
+        factories.document(),
+        folder / "store.backup",
+    )
     with run_live_server(folder / "data") as server:
         put(server, saved_document)
         token = server.token()
@@ -95,7 +99,7 @@ def backup(folder: Path) -> tuple[Path, str, str]:
         assert result.returncode == 0, result.stderr
         assert f"{file.stat().st_size:,} bytes" in result.stdout
         assert "in use" in refusal("restore", str(file), "--force", data_dir=folder / "data")
-        put(server, late)
+        put(server, late_document)
     return file, saved_document["identifier"], token
 
 
@@ -249,5 +253,5 @@ def test_dump_is_restored_as_documented(schema: str, tmp_path: Path) -> None:
         if schema == "head":
             # Cursors of the change feed that the replaced database issued are refused.
             assert ask(url, history) != ask(replaced, history)
-    required = version.get_required_schema_version()
-    assert revisions == [[INITIAL if schema == INITIAL else required], [required]]
+    head_revision = version.get_required_schema_version()
+    assert revisions == [[INITIAL if schema == INITIAL else head_revision], [head_revision]]

@@ -305,12 +305,12 @@ def test_unexpected_bodies_fail_without_errors(conformance: Run, body: bytes) ->
         assert outcomes(outcome, "passed") <= {"list-largest-limit"}
 
 
-def test_text(server: LiveServer, conformance: Run) -> None:
+def test_text_report_lists_results_of_checks(server: LiveServer, conformance: Run) -> None:
     with run_tampering_proxy(server.base_url, leave_unchanged, unlimited) as broken:
         url = f"{broken}/case/1.1"
         outcome = conformance(url, *CLIENT, "--only", "list-limit,list-subjects")
     assert outcome.returncode == 1
-    listed = list_identifiers(server)
+    ids = list_identifiers(server)
     subjects, limited = (
         f"  {result}  {check.id:13}  {check.behaviour} [{check.source}]"
         for result, name in (("passed ", "list-subjects"), ("FAILED ", "list-limit"))
@@ -322,15 +322,15 @@ def test_text(server: LiveServer, conformance: Run) -> None:
         "",
         "lists",
         subjects,
-        f"                          observed: {len(listed['CFSubjects'])} CFSubjects",
+        f"                          observed: {len(ids['CFSubjects'])} CFSubjects",
         limited,
-        f"                          observed: {len(listed['CFDocuments'])} documents with limit=1",
+        f"                          observed: {len(ids['CFDocuments'])} documents with limit=1",
         "",
         "Checks that write were left out; --write runs them.",
     ]
 
 
-def test_junit(server: LiveServer, conformance: Run, tmp_path: Path) -> None:
+def test_junit_report_counts_failures(server: LiveServer, conformance: Run, tmp_path: Path) -> None:
     file = tmp_path / "report.xml"
     with run_tampering_proxy(server.base_url, html_errors) as broken:
         url = f"{broken}/ims/case/v1p1"
@@ -496,8 +496,8 @@ def test_report_contains_no_access_token(server: LiveServer, conformance: Run) -
 
 
 def test_checks_option_lists_all_checks(conformance: Run) -> None:
-    listed = conformance("--checks").stdout.splitlines()
-    assert [line.split()[0] for line in listed] == [check.id for check in CHECKS]
+    lines = conformance("--checks").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == [check.id for check in CHECKS]
     assert len({check.id for check in CHECKS}) == len(CHECKS)
 
 

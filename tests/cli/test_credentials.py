@@ -61,12 +61,12 @@ def test_client_is_added_rotated_and_removed(live: LiveServer, data_dir: Path) -
     assert new != secret
     assert live.token("reader", secret)
     assert live.token("reader", new)
-    listed = command(data_dir, "client", "list")
-    assert "local-client" in listed
-    assert "readonly" in listed
-    assert "2, one until" in listed
-    assert "Reading app" in listed
-    assert secret not in listed
+    output = command(data_dir, "client", "list")
+    assert "local-client" in output
+    assert "readonly" in output
+    assert "2, one until" in output
+    assert "Reading app" in output
+    assert secret not in output
     assert f"{BOLD}ID " in run_in_terminal("client", "list", data_dir=data_dir)[1]
     command(data_dir, "client", "rotate", "reader", "--keep-old-for", "0")
     assert refused(live, "reader", secret)
@@ -82,9 +82,9 @@ def test_client_is_added_rotated_and_removed(live: LiveServer, data_dir: Path) -
 def test_tokens_stay_valid_when_keys_rotate(live: LiveServer, data_dir: Path) -> None:
     before = live.token()
     kid = command(data_dir, "keys", "rotate").strip()
-    listed = command(data_dir, "keys", "list").splitlines()
-    assert listed[-1].split()[0] == kid
-    assert listed[-1].endswith("signs")
+    output = command(data_dir, "keys", "list").splitlines()
+    assert output[-1].split()[0] == kid
+    assert output[-1].endswith("signs")
     deadline, published = time.monotonic() + 30, set[str]()
     while kid not in published and time.monotonic() < deadline:
         keys = httpx.get(f"{live.base_url}/.well-known/jwks.json").json()["keys"]

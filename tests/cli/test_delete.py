@@ -23,14 +23,14 @@ def test_purge_without_yes_asks_for_confirmation(
 
     purge = ("purge", "--older-than", "0h")
     delete_framework()
-    reported = case_server(*purge, "--dry-run")
-    assert "CFDocument: 1 would be removed\n" in reported
+    dry_run_output = case_server(*purge, "--dry-run")
+    assert "CFDocument: 1 would be removed\n" in dry_run_output
     declined_output = case_server(*purge, stdin="n\n", code=1)
-    assert declined_output.startswith(f"{reported}Remove them permanently? ")
+    assert declined_output.startswith(f"{dry_run_output}Remove them permanently? ")
     confirmed_output = case_server(*purge, stdin="y\n")
-    assert confirmed_output.startswith(reported)
-    removed = reported.replace("would be removed", "removed")
-    assert confirmed_output.endswith(removed)
+    assert confirmed_output.startswith(dry_run_output)
+    expected_end = dry_run_output.replace("would be removed", "removed")
+    assert confirmed_output.endswith(expected_end)
     delete_framework()
     # Without a dry run first, which would take as long again.
     unprompted_output = case_server(*purge, "--yes")

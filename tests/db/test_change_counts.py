@@ -87,10 +87,10 @@ async def test_dry_run_returns_counts_and_writes_none(database: Database, execut
     before = await execute(STORED)
     changed = with_items(body, [*body["CFItems"][:1], factories.packed_item()])
     changed = {**changed, "CFDocument": {**body["CFDocument"], "notes": "another"}}
-    dry = await store_package(database, changed, dry_run=True)
-    assert dry.counts == ChangeCounts(created=1, updated=1, unchanged=6, deleted=2)
+    summary = await store_package(database, changed, dry_run=True)
+    assert summary.counts == ChangeCounts(created=1, updated=1, unchanged=6, deleted=2)
     assert await execute(STORED) == before
-    assert (await store_package(database, changed)).counts == dry.counts
+    assert (await store_package(database, changed)).counts == summary.counts
 
 
 async def test_refused_write_changes_nothing(database: Database, execute: Execute) -> None:

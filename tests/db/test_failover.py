@@ -58,7 +58,7 @@ async def test_failover_that_lost_a_write_leaves_no_trace_of_it(tmp_path: Path) 
                 await put(http, f"/CFDocuments/{document['identifier']}", document)
                 await put(http, f"/CFItems/{identifier}", stored)
                 await postgres.catch_up()
-                early = (await http.get(f"{PREFIX}/changes")).json()["next"]
+                early_cursor = (await http.get(f"{PREFIX}/changes")).json()["next"]
                 await postgres.cut_off()
                 lost_item = {**stored, "fullStatement": "LOST"}
                 await put(http, f"/CFItems/{identifier}", lost_item)
@@ -67,13 +67,15 @@ async def test_failover_that_lost_a_write_leaves_no_trace_of_it(tmp_path: Path) 
                 await asyncio.sleep(2.5)  # until there is a Last-Modified
                 old = await http.get(PREFIX + package)
                 assert "LOST" in old.text
-                late = (await http.get(f"{PREFIX}/changes", params={"since": early})).json()["next"]
+                late_cursor = (
+                    await http.get(f"{PREFIX}/changes", params={"since": early_cursor})
+                ).json()["next"]
 
                 await postgres.fail_over()
                 new = {**stored, "fullStatement": "NEW"}
                 await put(http, f"/CFItems/{identifier}", new)
                 await expect(live.base_url, paths, "NEW", old, authorization)
-                for cursor in (early, late):
+                for cursor in (early_cursor, late_cursor):
                     responses = await get(
                         live.base_url, f"/changes?since={cursor}", **authorization
                     )

@@ -54,7 +54,7 @@ async def random_write(database: Database, rng: random.Random, write_counts: Cou
     body = factories.package(document, CFItems=items, CFAssociations=[])
     package = parse_package(to_json(body))
     put = CFItem.model_validate(factories.item(document, item, notes=str(rng.random())))
-    later = datetime.now(UTC) + timedelta(days=1)
+    cutoff = datetime.now(UTC) + timedelta(days=1)
     resource, identifier = rng.choice([(DOCUMENTS, document), (ITEMS, item)])
     writes: dict[str, Callable[[], Awaitable[Any]]] = {
         "upload": lambda: write_package(database, package),
@@ -63,7 +63,7 @@ async def random_write(database: Database, rng: random.Random, write_counts: Cou
         "put": lambda: store.put_item(database, put),
         "delete": lambda: soft_delete.delete_entity(database, resource, identifier),
         "undelete": lambda: soft_delete.undelete_entity(database, resource, identifier),
-        "purge": lambda: purge(database, later, dry_run=rng.random() < 0.2),
+        "purge": lambda: purge(database, cutoff, dry_run=rng.random() < 0.2),
         "compact": lambda: item_counts.compact_item_counts(database),
     }
     weights = [4, 1, 1, 6, 4, 3, 1, 1]

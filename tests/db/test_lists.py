@@ -211,8 +211,8 @@ async def test_list_equals_that_of_python(database: Database, execute: Execute, 
     rng = random.Random(seed)
     items = [random_item(rng, number) for number in range(60)]
     await insert_rows(execute, items)
-    deleted = [item["identifier"] for item in items[50:]]
-    await execute("UPDATE items SET deleted_at = now() WHERE identifier = ANY($1)", deleted)
+    deleted_ids = [item["identifier"] for item in items[50:]]
+    await execute("UPDATE items SET deleted_at = now() WHERE identifier = ANY($1)", deleted_ids)
     await store_item_counts(execute)
     totals = set()
     for _ in range(200):

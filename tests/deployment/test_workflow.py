@@ -33,12 +33,12 @@ def test_pre_commit_uses_the_locked_ruff() -> None:
 def test_all_supported_python_versions_are_tested() -> None:
     versions = JOBS["check"]["strategy"]["matrix"]["python"]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    named = [
+    classifier_versions = [
         classifier.rpartition(" ")[2]
         for classifier in project["classifiers"]
         if ":: 3." in classifier
     ]
-    assert versions == named == ["3.11", "3.12", "3.13", "3.14"]
+    assert versions == classifier_versions == ["3.11", "3.12", "3.13", "3.14"]
     assert project["requires-python"] == f">={versions[0]}"
     (setup,) = [
         step["with"]

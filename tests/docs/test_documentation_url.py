@@ -22,8 +22,10 @@ def test_packaging_and_site_have_the_address_of_messages() -> None:
 
 def test_messages_name_pages_by_their_address() -> None:
     """An installed package contains no ``docs/``; docstrings and comments are for contributors."""
-    named = [text for source in SOURCES for text in messages(source) if re.search(r"\.md\b", text)]
-    assert named == []
+    relative_links = [
+        text for source in SOURCES for text in messages(source) if re.search(r"\.md\b", text)
+    ]
+    assert relative_links == []
 
 
 def messages(source: str) -> list[str]:

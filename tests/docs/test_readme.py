@@ -123,9 +123,9 @@ def test_every_command_is_named() -> None:
 @pytest.mark.parametrize("page", [README, CONTRIBUTING], ids=["README", "CONTRIBUTING"])
 def test_every_make_target_it_names_exists(page: str) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"make ([a-z]+)", page))
-    assert named
-    assert named <= targets
+    make_targets = set(re.findall(r"make ([a-z]+)", page))
+    assert make_targets
+    assert make_targets <= targets
 
 
 def test_contributing_lists_every_package_and_module() -> None:
@@ -136,6 +136,6 @@ def test_contributing_lists_every_package_and_module() -> None:
 
 
 def test_contributing_names_only_what_exists() -> None:
-    named = set(re.findall(r"`((?:app|tests|docs|migrations|\.ci)/[^`]*)`", CONTRIBUTING))
-    assert len(named) > 30
-    assert all((ROOT / name).exists() for name in named)
+    paths = set(re.findall(r"`((?:app|tests|docs|migrations|\.ci)/[^`]*)`", CONTRIBUTING))
+    assert len(paths) > 30
+    assert all((ROOT / name).exists() for name in paths)

@@ -207,11 +207,11 @@ def check_refusal(table: Table, raw: bytes, form: Any) -> None:
     try:
         package, _ = read_framework(raw, form, METADATA)
     except (BadRequest, UnprocessableContent) as refused:
-        named = json.dumps(getattr(refused, "problems", [])) or str(refused)
-        if "indented list" in named or "no rows" in str(refused):
+        report = json.dumps(getattr(refused, "problems", [])) or str(refused)
+        if "indented list" in report or "no rows" in str(refused):
             return
-        assert all(f"row {number}" in named for number in rows)
-        assert all(f"column {get_column_letters(index)}" in named for index in columns)
+        assert all(f"row {number}" in report for number in rows)
+        assert all(f"column {get_column_letters(index)}" in report for index in columns)
         assert rows or columns
     else:
         assert not rows

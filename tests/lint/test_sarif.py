@@ -21,7 +21,7 @@ from case_server.lint.violation import SEVERITIES
 DOCS = Path(__file__).parents[2] / "docs" / "guides" / "lint.md"
 
 
-def test_sarif(tmp_path: Path) -> None:
+def test_sarif_is_valid_and_locates_each_violation(tmp_path: Path) -> None:
     source, target = str(tmp_path / "a file.json"), tmp_path / "out.sarif"
     Path(source).write_text(json.dumps(build_flawed_package(), indent=2))
     completed = run("check", source, "--format", "sarif", "-o", str(target), data_dir=tmp_path)
