@@ -89,7 +89,7 @@ def identifiers(body: factories.Body, operation: str) -> list[str]:
     return members[:: max(1, len(members) // 40)]
 
 
-async def answers(
+async def iter_responses(
     client: AsyncClient, profile: ApiProfile, body: factories.Body, **params: Any
 ) -> AsyncIterator[tuple[str, Any]]:
     """Yield the responses of every operation for a stored framework."""
@@ -133,7 +133,7 @@ async def test_every_response_is_valid_by_the_official_schemas(
     raw = framework(name, shared)
     await client.post("/case/1.1/CFPackages", content=raw)
     folder, seen = shared / "reference" / "jsonschema", set()
-    async for operation, response in answers(
+    async for operation, response in iter_responses(
         client, version, json.loads(raw), extensions=extensions
     ):
         schema = official(folder, operation, version.version)
@@ -149,7 +149,9 @@ async def test_each_response_is_valid_by_schemas_of_the_repository(client: Async
     await client.post("/case/1.1/CFPackages", content=read_sample())
     schemas = json.loads(OWN_SCHEMAS.read_text())
     seen = set()
-    async for operation, response in answers(client, STANDARD_1_1, json.loads(read_sample())):
+    async for operation, response in iter_responses(
+        client, STANDARD_1_1, json.loads(read_sample())
+    ):
         for name, entity in entities(operation, response):
             reference = {"$ref": f"#/$defs/{name}", "$defs": schemas}
             jsonschema.Draft202012Validator(reference).validate(entity)

@@ -293,11 +293,11 @@ def test_defect_fails_the_checks_for_it(
 
 @pytest.mark.parametrize("body", [b"[]", b'{"CFDocuments": [1]}', b"<html>"])
 def test_unexpected_bodies_fail_without_errors(conformance: Run, body: bytes) -> None:
-    def answer(exchange: Exchange) -> None:
+    def replace_response(exchange: Exchange) -> None:
         exchange.status, exchange.body = 200, body
 
     for base in BASES.values():
-        with run_tampering_proxy("http://127.0.0.1:9", leave_unchanged, answer) as broken:
+        with run_tampering_proxy("http://127.0.0.1:9", leave_unchanged, replace_response) as broken:
             result = conformance(f"{broken}{base}", "--token", "any", "--write", "--format", "json")
         outcome = report(result)
         assert (result.returncode, result.stderr) == (1, "")
@@ -428,10 +428,10 @@ def test_refused_client_exits_with_2(
 
 
 def test_server_error_exits_with_2(conformance: Run) -> None:
-    def answer(exchange: Exchange) -> None:
+    def replace_response(exchange: Exchange) -> None:
         exchange.status = 500
 
-    with run_tampering_proxy("http://127.0.0.1:9", leave_unchanged, answer) as broken:
+    with run_tampering_proxy("http://127.0.0.1:9", leave_unchanged, replace_response) as broken:
         result = conformance(f"{broken}/case/1.1", "--token", "any")
     assert result.returncode == 2
     assert "returned 500" in result.stderr

@@ -146,13 +146,13 @@ async def test_write_deleting_more_than_half_of_the_items_is_refused(database: D
         assert summary.item_count_before == remaining + deleted
 
     @bounded
-    @given(remaining=few, deleted=few, added=few, reworded=few)
-    @example(remaining=0, deleted=0, added=0, reworded=0)
-    @example(remaining=0, deleted=1, added=0, reworded=0)
-    @example(remaining=0, deleted=1, added=1, reworded=0)
-    @example(remaining=1, deleted=1, added=0, reworded=1)
-    @example(remaining=1, deleted=2, added=3, reworded=0)
-    @example(remaining=3, deleted=0, added=0, reworded=3)
+    @given(remaining=few, deleted=few, added=few, reworded_count=few)
+    @example(remaining=0, deleted=0, added=0, reworded_count=0)
+    @example(remaining=0, deleted=1, added=0, reworded_count=0)
+    @example(remaining=0, deleted=1, added=1, reworded_count=0)
+    @example(remaining=1, deleted=1, added=0, reworded_count=1)
+    @example(remaining=1, deleted=2, added=3, reworded_count=0)
+    @example(remaining=3, deleted=0, added=0, reworded_count=3)
     def run(**case: Any) -> None:
         from_thread.run(lambda: check(**case))
 
@@ -182,11 +182,11 @@ async def test_write_changing_most_statements_of_known_items_is_refused(database
         assert summary.counts.updated == changed
 
     @bounded
-    @given(matched=few, reworded=few, added=few, derived=st.booleans())
-    @example(matched=3, reworded=3, added=0, derived=False)
-    @example(matched=3, reworded=2, added=0, derived=True)
-    @example(matched=2, reworded=2, added=3, derived=True)
-    @example(matched=4, reworded=2, added=0, derived=True)
+    @given(matched=few, reworded_count=few, added=few, has_derived_ids=st.booleans())
+    @example(matched=3, reworded_count=3, added=0, has_derived_ids=False)
+    @example(matched=3, reworded_count=2, added=0, has_derived_ids=True)
+    @example(matched=2, reworded_count=2, added=3, has_derived_ids=True)
+    @example(matched=4, reworded_count=2, added=0, has_derived_ids=True)
     def run(**case: Any) -> None:
         from_thread.run(lambda: check(**case))
 

@@ -55,7 +55,7 @@ def is_link(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, model.LinkURI)
 
 
-def shown(entity: dict[str, Any]) -> dict[str, Any]:
+def to_columns(entity: dict[str, Any]) -> dict[str, Any]:
     """Return the columns that an answered entity fills."""
     columns: dict[str, Any] = {}
     for name, value in entity.items():
@@ -74,8 +74,8 @@ def shown(entity: dict[str, Any]) -> dict[str, Any]:
     return columns
 
 
-def as_answered(value: Any, column: str) -> Any:
-    """Return a value of a view as JSON answers it."""
+def to_response_value(value: Any, column: str) -> Any:
+    """Return a value of a view as the API returns it in JSON."""
     match value:
         case datetime():
             return value.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
@@ -92,13 +92,13 @@ async def rows_of(execute: Execute, view: str) -> dict[str, dict[str, Any]]:
     """Return the filled columns of all rows of a view, by identifier."""
     return {
         row["identifier"]: {
-            name: as_answered(value, name) for name, value in row.items() if value is not None
+            name: to_response_value(value, name) for name, value in row.items() if value is not None
         }
         for row in await execute(f"SELECT * FROM {view}")
     }
 
 
-async def answered(client: AsyncClient, resource: ResourceType, identifier: str) -> Any:
+async def fetch_entity(client: AsyncClient, resource: ResourceType, identifier: str) -> Any:
     path = f"{STANDARD_1_1.prefix}/{resource.collection}/{identifier}"
     response = await client.get(path, params={"extensions": "true"})
     assert response.status_code == 200, response.text
@@ -192,7 +192,7 @@ async def test_views_match_the_standard_profile(execute: Execute, client: AsyncC
         rows = await rows_of(execute, view_of(resource))
         assert rows
         for identifier, row in rows.items():
-            expected = shown(await answered(client, resource, identifier))
+            expected = to_columns(await fetch_entity(client, resource, identifier))
             if resource is RUBRICS:
                 expected["cf_document_identifier"] = row["cf_document_identifier"]
             missing = FROM_BASE_URL - row.keys()
@@ -208,11 +208,11 @@ async def test_views_show_criteria_and_their_levels(execute: Execute, client: As
     for criterion in rubric["CFRubricCriteria"]:
         row = criteria.pop(criterion["identifier"])
         assert row.pop("cf_rubric_identifier") == rubric["identifier"]
-        assert row == shown(criterion)
+        assert row == to_columns(criterion)
         for level in criterion.get("CFRubricCriterionLevels", ()):
             row = levels.pop(level["identifier"])
             assert row.pop("cf_rubric_criterion_identifier") == criterion["identifier"]
-            assert row == shown(level)
+            assert row == to_columns(level)
     assert not criteria
     assert not levels
 
@@ -252,7 +252,7 @@ async def test_views_of_real_framework(execute: Execute, client: AsyncClient, sh
     assert response.status_code == 201, response.text
     for resource in RESOURCES:
         for identifier, row in (await rows_of(execute, view_of(resource))).items():
-            expected = shown(await answered(client, resource, identifier))
+            expected = to_columns(await fetch_entity(client, resource, identifier))
             columns = expected.keys() - (FROM_BASE_URL - row.keys())
             assert {name: row.get(name) for name in columns} == {
                 name: expected[name] for name in columns
