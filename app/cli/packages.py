@@ -130,7 +130,7 @@ def import_packages(**flags: Any) -> None:
     require_existing_paths(flags["sources"])
     report: Path | None = flags["report"]
     if report:
-        importer.require_writable_path(report)
+        importer.require_writable_report_path(report)
     sources = _list_sources(flags)
     settings: Settings = flags["settings"]
     loader = importer.Importer(

@@ -110,11 +110,11 @@ def _decode(raw: bytes) -> str:
 
 
 def _reject_damaged_utf8(raw: bytes, offset: int) -> None:
-    """Raise ``BadRequest`` if a file is UTF-8 with some damaged bytes, and not Windows-1252.
+    """Raise ``BadRequest`` if a file seems to be damaged UTF-8 instead of Windows-1252.
 
-    The file is taken as UTF-8 if most of its non-ASCII characters are valid. If it were decoded as
-    Windows-1252, two or three wrong characters would replace each of them. ``offset`` is the
-    position of the first invalid byte.
+    It is UTF-8 if most of its non-ASCII characters are valid, and decoding it as Windows-1252 would
+    change these to two or three wrong characters each. ``offset`` is the position of the first
+    invalid byte.
     """
     characters = NOT_ASCII.findall(raw.decode(errors="replace"))
     if 2 * characters.count(REPLACEMENT_CHARACTER) < len(characters):

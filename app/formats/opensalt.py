@@ -108,10 +108,11 @@ class OpenSaltWriter(FrameworkWriter):
             self.notes.append(f"not in the layout of OpenSALT: {left_out}")
 
     def _sort_and_number_items(self) -> None:
-        """Determine the tree order of all items and the smartLevel, such as 1.2.3, of each one.
+        """Determine the position of each item in the tree, and its smartLevel, such as 1.2.3.
 
-        Sets ``_parents``, ``_levels`` and ``_order``. Items outside the tree come last and get no
-        smartLevel; a note for the user gives their number.
+        Sets ``_order`` to the identifiers of all items, ``_levels`` to the smartLevel by
+        identifier, and ``_parents`` to the isChildOf association by identifier. Items outside the
+        tree come last without a smartLevel, and ``notes`` gives their number.
         """
         self._parents: dict[str, JsonObject] = {}
         """The first isChildOf of each item that leads to a node of this framework."""
@@ -152,10 +153,11 @@ class OpenSaltWriter(FrameworkWriter):
     def _make_cells(
         self, kind: str, entity: JsonObject, columns: Iterable[str], extra_cells: JsonObject
     ) -> list[Cell]:
-        """Return a list of an entity's cells, one for each of the named columns.
+        """Return the cells of an entity's row, one for each column name in ``columns``.
 
-        ``kind`` is the entity's class. ``extra_cells`` maps column names to values that replace the
-        entity's. The entity's other fields are counted in ``_left_out``.
+        ``kind`` is the entity's class. ``extra_cells`` maps column names to cells that replace the
+        entity's values. Fields of the entity that have no column are counted in ``_left_out``, for
+        a note to the user.
         """
         names = [*columns]
         used_fields = (
@@ -221,9 +223,10 @@ class OpenSaltWriter(FrameworkWriter):
     def _add_association_to_row(
         self, extra_cells: dict[str, JsonObject], association: JsonObject
     ) -> None:
-        """Add an association to its origin's row, or count it as left out if no column fits.
+        """Add an association to the cells of its origin's row, or count it as left out.
 
-        ``extra_cells`` maps the identifier of each item to the additional cells of its row.
+        It is left out if OpenSALT has no column for it. ``extra_cells`` maps the identifier of each
+        item to the additional cells of its row.
         """
         kind = association["associationType"]
         origin, destination = _get_node_identifiers(association)
@@ -254,7 +257,7 @@ class OpenSaltWriter(FrameworkWriter):
             self._left_out[f"CFAssociation.{name}"] += 1
 
     def _note_unresolvable_parents(self, extra_cells: dict[str, JsonObject]) -> None:
-        """Add a note for the user if OpenSALT would not find the parents of items by their codes.
+        """Add to ``notes`` if OpenSALT would not find the parents of items by their codes.
 
         OpenSALT finds no parent if a code is missing or occurs twice. ``extra_cells`` maps the
         identifier of each item to its row's additional cells, such as ``parent`` and

@@ -84,11 +84,12 @@ def read_framework(  # noqa: PLR0913  each is a choice of its own
     allow_dense: bool = False,
     options: RepairOptions = NO_OPTIONS,
 ) -> tuple[PreparedPackage, list[RepairSummary]]:
-    """Read a file of any supported format; return its package and a report of the repairs.
+    """Read a file and return (package, repairs): the valid package and a summary of each repair.
 
-    ``metadata`` replaces values in the file, such as a title. ``strict`` turns repairs off. Raises
-    ``BadRequest`` if the file is not of this format, ``UnprocessableContent`` with all problems, or
-    ``ContentTooLarge`` for JSON with too many values per megabyte, unless ``allow_dense`` is set.
+    ``metadata`` replaces values of the file, such as its title. ``strict`` turns repairs off.
+    Raises ``BadRequest`` if the file is not of this format, ``UnprocessableContent`` with all
+    problems, or ``ContentTooLarge`` for JSON with too many values per megabyte, unless
+    ``allow_dense`` is true.
     """
     if file_format not in TABLES:
         options = replace(options, metadata=metadata)
@@ -128,7 +129,7 @@ LOCATION = re.compile(r"(sheet .*?, )?(?:rows?|line) (\d+)(?:.*?, column ([A-Z]+
 
 
 def _sort_problems(problems: Sequence[Problem]) -> list[Problem]:
-    """Sort problems by sheet, row and column, and drop duplicates.
+    """Return the distinct problems in a new list, sorted by sheet, row and column.
 
     Problems without a row come first, and sheets stay in the order in which they first occur.
     Duplicates occur if several entities inherited the same invalid value, for example the change
@@ -151,7 +152,7 @@ def _sort_problems(problems: Sequence[Problem]) -> list[Problem]:
 def assemble_package(
     raw: bytes, file_format: FileFormat, metadata: MetadataOptions, *, strict: bool = False
 ) -> AssembledPackage:
-    """Build an unvalidated package from the rows of a spreadsheet or from JSON Lines.
+    """Build an unvalidated ``AssembledPackage`` from a spreadsheet or JSON Lines.
 
     ``metadata`` gives the title, creator and identifier that replace those in the file. ``strict``
     turns repairs off. Raises ``BadRequest`` if the file is not of this format.
@@ -201,11 +202,10 @@ def _parse_package_json(
     options: RepairOptions,
     is_export: bool = False,
 ) -> tuple[PreparedPackage, list[RepairSummary]]:
-    """Parse the JSON of a package, repair it if allowed, and return (package, repairs).
+    """Parse the JSON of a package, repair it unless ``strict``, and return (package, repairs).
 
-    If ``strict`` is true, nothing is repaired, and invalid JSON raises ``UnprocessableContent``.
-    ``is_export`` says that ``export`` wrote the file: if its package is valid, it is repaired only
-    if ``options`` contain metadata that replace values.
+    A valid package that ``export`` wrote (``is_export``) is not repaired either, unless ``options``
+    contain metadata that replace values. Raises ``UnprocessableContent`` for an invalid package.
     """
     has_overrides = options.metadata is not None and options.metadata.has_overrides
     if strict or (is_export and not has_overrides):

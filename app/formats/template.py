@@ -76,9 +76,9 @@ TEMPLATE_LAYOUTS = (DOCUMENT, ITEM, ASSOCIATION)
 
 
 def get_template_columns(layout: SheetLayout) -> list[Column]:
-    """Return the columns of a sheet in a template: those of a layout except rarely needed ones.
+    """Return the columns of a layout that a template contains.
 
-    The columns left out, ``EXPERT_COLUMNS``, occur only in exports and files of other programs.
+    Omits ``EXPERT_COLUMNS``, which occur only in exports and in files of other programs.
     """
     return [column for column in layout.columns.values() if column.name not in EXPERT_COLUMNS]
 

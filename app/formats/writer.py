@@ -77,9 +77,10 @@ class TableWriter(FrameworkWriter):
         self._spool(layout, make_cells(layout, entity, {"parent": parent} if parent else None))
 
     def _add_association(self, association: JsonObject) -> None:
-        """Store an association as a row, or for its item's row if it is the item's first isChildOf.
+        """Spool an association as a row of its own, unless the row of its origin can express it.
 
-        Associations for the rows of items are held in ``_children`` until these rows are written.
+        The item's row expresses the item's first isChildOf association as its parent. That
+        association is stored in ``_children`` until the row is written.
         """
         self._associations += 1
         origin = association["originNodeURI"]["identifier"]
@@ -113,9 +114,10 @@ class TableWriter(FrameworkWriter):
             yield self._add_parent_cells(cells) if layout is ITEM else cells
 
     def _add_parent_cells(self, cells: RowCells) -> RowCells:
-        """Return a copy of an item's cells with cells for its parent and sequence number.
+        """Return a copy of the cells of an item's row, extended by its parent and sequence number.
 
-        If the item has no parent, the added cell ``parentAssociation`` contains ``none``.
+        Keys are column names. If the item has no parent, the cell ``parentAssociation`` is
+        ``none``.
         """
         child = self._children.get(str(cells.get("identifier")))
         if child is None:

@@ -65,9 +65,10 @@ def unescape_cell_text(text: str) -> str:
 
 
 def read_workbook(raw: bytes) -> list[Sheet]:
-    """Open an XLSX workbook and return its sheets, whose rows are parsed as they are iterated.
+    """Open an XLSX workbook and return a ``Sheet`` for each of its worksheets.
 
-    Raises ``BadRequest`` if the workbook is invalid or too large.
+    The rows are parsed later, when a sheet is iterated. Raises ``BadRequest`` if the workbook is
+    invalid, or too large when unpacked.
     """
     _reject_large_workbook(raw)
     try:
@@ -137,12 +138,12 @@ class _CellBudget:
 
     left: int
 
-    def count_cells(self, cells: int) -> None:
-        """Subtract the cells of one row from the limit; an empty row counts as one cell.
+    def consume_cells(self, count: int) -> None:
+        """Subtract the cells of one row from the number of cells left.
 
-        ``cells`` is their number. Raises ``BadRequest`` if the limit is exceeded.
+        An empty row counts as one cell. Raises ``BadRequest`` if no cells are left.
         """
-        self.left -= max(1, cells)
+        self.left -= max(1, count)
         if self.left < 0:
             raise _make_cell_limit_error()
 
@@ -157,10 +158,11 @@ def _make_cell_limit_error() -> BadRequest:
 def _iter_rows(
     sheet: Any, budget: _CellBudget, unread: UnreadCells
 ) -> Iterator[tuple[int, Sequence[Cell]]]:
-    """Yield (row number, cells) for each row that has cells.
+    """Yield (row number, cell values) for each row of an openpyxl sheet that has cells.
 
-    ``budget`` counts the cells of the workbook. ``unread`` collects names of cells that are lost:
-    merged cells, formulas without a cached result, and cells beyond ``MAX_COLUMNS``.
+    ``budget`` limits the cells of the workbook. ``unread`` collects names of lost cells: merged
+    cells, formulas without a cached result, and cells beyond ``MAX_COLUMNS``. Raises ``BadRequest``
+    above the limit and for an invalid sheet.
     """
     # Not openpyxl's own iteration, which also yields all empty rows above a cell: a million rows
     # for a cell in the last row that Excel allows.
@@ -176,7 +178,7 @@ def _iter_rows(
                 timedelta_formats=book._timedelta_formats,  # noqa: SLF001  as above
             )
             for number, cells in parser.parse():
-                budget.count_cells(len(cells))
+                budget.consume_cells(len(cells))
                 yield number, _read_values(number, cells, unread.beyond, book)
             unread.formulas += parser.formulas
             merged_ranges = parser.merged_cells.mergeCell if parser.merged_cells else ()
@@ -207,10 +209,10 @@ class _FormulaCollectingParser(WorkSheetParser):
 def _read_values(
     row_number: int, cells: Sequence[dict[str, Any]], extra_cells: list[str], workbook: Any
 ) -> list[Cell]:
-    """Return the values of a row as a list by column index, with None for empty cells.
+    """Return the values of a row of openpyxl cells, by 0-based column, None if empty.
 
-    ``workbook`` supplies the number formats of the cells. The names of cells beyond ``MAX_COLUMNS``
-    are appended to ``extra_cells``.
+    The openpyxl ``workbook`` supplies the number formats of the cells. The names of cells beyond
+    ``MAX_COLUMNS``, such as ``XFD7``, are appended to ``extra_cells``.
     """
     values: list[Cell] = []
     for cell in cells:

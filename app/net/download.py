@@ -105,10 +105,10 @@ class Fetcher:
     _stopped: threading.Event = field(default_factory=threading.Event, repr=False, compare=False)
 
     def fetch(self, url: str, operator_url: str | None = None) -> bytes:
-        """Download a URL and return its decompressed body.
+        """Download a URL and return the decompressed response body as bytes.
 
         ``operator_url`` is the URL that the user typed, if ``url`` was found in a response. Raises
-        ``DownloadError`` as ``fetch_if_modified`` does.
+        ``DownloadError`` if the status is not 2xx, or if the body is too large or incomplete.
         """
         result = self.fetch_if_modified(url, operator_url=operator_url)
         assert result, "only a conditional request can be answered with 304"
@@ -142,7 +142,11 @@ class Fetcher:
     def _send_with_retries(
         self, url: str, operator_url: str, headers: dict[str, str]
     ) -> FetchResult | None:
-        """Call ``_send`` until it succeeds, fails permanently, or reaches the retry limits."""
+        """Send one GET request up to ``MAX_ATTEMPTS`` times, and return what ``_send`` returns.
+
+        Waits before each retry and tells the user by ``notify``. Raises the last ``DownloadError``
+        if it is permanent, if the retries would take too long, or after ``stop``.
+        """
         # No retry library, because stop() cannot end stamina's waits, so that Ctrl-C would take up
         # to 120 s, and with tenacity this would take 44 lines instead of 25.
         start = time.monotonic()
@@ -166,11 +170,11 @@ class Fetcher:
         raise AssertionError
 
     def _send(self, url: str, operator_url: str, headers: dict[str, str]) -> FetchResult | None:
-        """Send one GET request; return the response, or None if its status is 304.
+        """Send one GET request and return its ``FetchResult``, or None for the status 304.
 
-        Only the host of ``operator_url``, the URL that the user typed, may have a private address,
-        and only its origin gets the access token. Raises ``DownloadError`` if the request or
-        response fails.
+        ``operator_url`` is the URL that the user typed. Its host is the only one that may have a
+        private address, and only its origin receives the access token. Raises ``DownloadError`` for
+        other statuses than 2xx and 304, and if the request fails.
         """
         try:
             if self._token and _is_same_or_upgraded_origin(url, operator_url):
@@ -192,7 +196,11 @@ class Fetcher:
 
     @cached_property
     def _token(self) -> str | None:
-        """The access token to send: the configured one, or one requested with the credentials."""
+        """The access token to send, or None if neither a token nor credentials are configured.
+
+        With credentials, the token is requested on first use and then cached. Raises
+        ``DownloadError`` if the request fails.
+        """
         if not self.credentials:
             return self.access_token
         try:
@@ -316,7 +324,11 @@ def _describe_error(error: Exception) -> str:
 
 
 def _read_body(response: httpx.Response) -> bytes:
-    """Read and decompress a response body, and decompress it again if it is a gzip file."""
+    """Read a response and return its body as bytes, with any compression removed.
+
+    A body that is itself a gzip file is decompressed, whatever Content-Encoding says. Raises
+    ``DownloadError`` if the body is damaged, too large or too slow.
+    """
     body = b"".join(_iter_body(response, MAX_DOWNLOAD_MB * 2**20, MAX_DOWNLOAD_SECONDS))
     return decompress_gzip(body) if body.startswith(GZIP_MAGIC) else body
 

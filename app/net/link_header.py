@@ -24,7 +24,7 @@ class Link(NamedTuple):
 
 
 def parse_links(value: str) -> list[Link]:
-    """Parse the value of a Link header, which may contain several links separated by commas.
+    """Parse the value of a Link header into a list of ``Link`` objects, in their order.
 
     Commas and semicolons inside targets and quoted strings are not separators. If ``rel`` is
     repeated, the first one counts (RFC 8288, section 3.3). A link with an ``anchor`` is skipped,

@@ -23,11 +23,11 @@ class ClientCredentials:
 def request_token(
     post: Callable[..., Response], credentials: ClientCredentials, scope: str | None = None
 ) -> Response:
-    """Request an access token from a token endpoint and return the response.
+    """Request an access token with the client credentials grant, and return the response.
 
-    The client authenticates with HTTP Basic. ``post`` sends the request and takes the arguments
-    ``url``, ``data`` and ``auth`` of ``httpx.post``. Without ``scope``, the endpoint decides what
-    the token allows.
+    ``post`` sends the request. It takes the arguments ``url``, ``data`` and ``auth`` of
+    ``httpx.post``, and its result is returned, whatever the status is. The client authenticates
+    with HTTP Basic. Without ``scope``, the endpoint decides what the token allows.
     """
     form = {"grant_type": "client_credentials"}
     if scope:

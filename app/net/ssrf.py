@@ -111,9 +111,10 @@ class OperatorUrlTransport(httpx.BaseTransport):
         self._proxied: list[httpx.HTTPTransport] = []
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request through the configured proxy, or to the host's first working address.
+        """Send a request through the proxy of the environment, or else directly to its host.
 
-        Raises ``BlockedAddress`` if the host is private and the user did not type its address.
+        Tries the addresses of the host in turn until one accepts a connection. Raises
+        ``BlockedAddress`` if the host is private, unless it is the address that the user typed.
         """
         require_http_scheme(request)
         if proxy := _find_proxy(request.url):
@@ -199,7 +200,7 @@ def require_http_scheme(request: httpx.Request) -> None:
 
 
 def resolve_host(host: str, port: int) -> list[str]:
-    """Return the distinct IP addresses of a host.
+    """Return the distinct IP addresses of a host as strings, in the order of the resolver.
 
     Raises ``OSError`` if the host cannot be resolved, ``UnicodeError`` if its name is invalid.
     """
@@ -310,9 +311,10 @@ def _create_blocked_error(request: httpx.Request, reason: str) -> BlockedAddress
 
 
 def get_origin(url: httpx.URL | str) -> tuple[str, str, int]:
-    """Return the (scheme, host, port) of a URL. Raises ``httpx.InvalidURL``.
+    """Return the (scheme, host, port) of a URL.
 
-    If the URL has no port, the result contains the default port of the scheme, or 0.
+    A URL without a port gets the default port of its scheme, or 0 for an unknown scheme. Raises
+    ``httpx.InvalidURL`` if the URL is malformed.
     """
     url = httpx.URL(url)
     return url.scheme, url.host, url.port or DEFAULT_PORTS.get(url.scheme, 0)

@@ -74,11 +74,11 @@ def print_note(message: str) -> None:
 
 
 def format_problems(problems: Sequence[Problem], stream: TextIO, omitted: int = 0) -> Iterator[str]:
-    """Yield a line of text for each problem, then a line with the number of problems not listed.
+    """Yield a line of text for each problem, and at the end "and 3 more" if some are not listed.
 
-    If ``stream``, the output, is a terminal, at most ``MAX_LISTED_PROBLEMS`` are listed. The number
-    in the last line includes ``omitted``, the number of problems that ``problems`` does not
-    contain.
+    If ``stream``, the output, is a terminal, only the first ``MAX_LISTED_PROBLEMS`` are listed.
+    ``omitted`` is the number of further problems that are not in ``problems``; the last line counts
+    them as well.
     """
     limit = MAX_LISTED_PROBLEMS if stream.isatty() else len(problems)
     for problem in problems[:limit]:

@@ -117,11 +117,11 @@ class _DocumentPageReader:
         raise DownloadError(f"the list has more than {MAX_PAGES:,} pages")
 
     def _fetch_page(self, *, is_linked: bool) -> FetchResult | None:
-        """Fetch the current page, or return None if a 404 shows that the list has ended.
+        """Fetch the current page of the list, or return None if the list ended with a 404.
 
-        ``is_linked`` says whether a Link header contained the URL of the page, or the reader
+        ``is_linked`` is true if a Link header contained the page's URL, and false if the reader
         calculated its offset. A 404 raises ``DownloadError`` for a linked page and for the first
-        one.
+        page, and so does any other error.
         """
         self.visited.add(self.page_url)
         try:
@@ -159,11 +159,11 @@ class _DocumentPageReader:
         return len(documents.package_urls) > count_before
 
     def _is_last_page(self, page: FetchResult, *, is_linked: bool) -> bool:
-        """Return whether a page without a ``next`` link is known to be the last one.
+        """Return whether a page whose Link header names no next page is known to be the last one.
 
-        True only if the server sends Link headers and, if it sends a total, at least as many
-        documents were listed. The total alone is not enough, because some servers count only the
-        documents of the page.
+        True only if the server sends Link headers and the list has as many documents as its total,
+        if any. The total alone is not enough, because some servers count only the documents of the
+        page.
         """
         if not is_linked and "Link" not in page.headers:
             return False
@@ -218,10 +218,11 @@ def _find_next_url(response: FetchResult) -> str | None:
 
 
 def _parse_page(page: FetchResult) -> tuple[list[Any], int | None]:
-    """Return (entries, total) from the body of a page; the total is None if the body lacks it.
+    """Return (entries, total): the documents in a page of a list, and the size of the list.
 
-    The entries are in ``{"CFDocuments": […]}`` or in a bare array. This object or array may be
-    nested in objects with a single field.
+    The total is None if the page lacks it. The entries are in ``{"CFDocuments": […]}`` or in a bare
+    array, possibly nested in objects with a single field. Raises ``DownloadError`` for anything
+    else.
     """
     try:
         value = orjson.loads(page.body.removeprefix(BOM_UTF8))
@@ -260,10 +261,11 @@ def get_identifier(entity: Any) -> str | None:
 
 
 def _list_package_urls(entry: Any, identifier: str, list_url: str, page_url: str) -> list[str]:
-    """Return the URLs at which a listed document's package may be, most likely first.
+    """Return the URLs at which the package of a listed document may be, most likely first.
 
-    ``entry`` is the JSON of the document in the list, and ``identifier`` its identifier.
-    ``page_url`` is the URL of the page that contains it, after redirects.
+    Servers differ: the package is at the document's ``CFPackageURI``, or at CFPackages/ID.
+    ``entry`` is the document's JSON in the list. ``page_url`` is the URL, after redirects, of the
+    page that contains it.
     """
     link = unwrap(entry, "CFDocument").get("CFPackageURI")
     uri = link if isinstance(link, str) else link.get("uri") if isinstance(link, dict) else None
@@ -279,7 +281,10 @@ def _list_package_urls(entry: Any, identifier: str, list_url: str, page_url: str
 
 
 def unwrap(value: Any, name: str) -> Any:
-    """Return the object inside ``{name: {…}}``; return any other value unchanged."""
+    """Return the dict inside a dict whose only key is ``name``, or else the value itself.
+
+    For example, ``{"CFDocument": {"title": "Maths"}}`` gives ``{"title": "Maths"}``.
+    """
     if isinstance(value, dict) and value.keys() == {name} and isinstance(value[name], dict):
         return value[name]
     return value
@@ -302,7 +307,8 @@ def resolve_same_origin_url(link: Any, base_url: str) -> str | None:
 def build_package_url(url: str, identifier: str) -> str:
     """Build the URL of a package from the URL of a list or an entity on the same server.
 
-    ``…/CFDocuments`` and ``…/CFItems/1`` both give ``…/CFPackages/{identifier}``.
+    ``…/CFDocuments`` and ``…/CFItems/1`` both give ``…/CFPackages/{identifier}``. To any other URL,
+    ``/CFPackages/{identifier}`` is appended.
     """
     parts = urlsplit(url)
     base = re.sub(r"/CF[A-Za-z]+(/[^/]*)?/*$", "", parts.path)

@@ -67,7 +67,11 @@ def _open_writer(
 
 
 async def _iter_entities(framework: FrameworkSnapshot) -> AsyncIterator[tuple[str, JsonObject]]:
-    """Yield (class name, entity) for everything in a package, in the standard's order."""
+    """Yield (class name, JSON) for the document, then for each other entity of a framework.
+
+    They are in the order of a CFPackage. The last pairs have the class CFDefinition or CFPackage
+    and the ``extensions`` of that object, if it has any.
+    """
     (document,) = await RENDERER.to_package_objects(DOCUMENTS, [framework.document])
     yield DOCUMENTS.name, document
     for resource in (ITEMS, ASSOCIATIONS, *DEFINITIONS, RUBRICS):

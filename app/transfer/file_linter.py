@@ -39,12 +39,12 @@ def lint_file(
     *,
     allow_dense: bool = True,
 ) -> LintResult:
-    """Lint a file of any format, and return each violation with its location in the file.
+    """Lint a file of any format and return a ``LintResult`` with its violations.
 
-    ``rules`` are the identifiers of the rules to apply. ``metadata`` gives values, such as a title,
-    that replace those in the file. Raises ``ContentTooLarge`` for JSON with too many values per
-    megabyte, unless ``allow_dense`` is true, and ``BadRequest`` if a spreadsheet or JSON Lines file
-    cannot be read.
+    Each violation has its location in the file. ``rules`` are the identifiers of the rules to
+    apply. ``metadata`` replaces values of the file, such as its title. Raises ``ContentTooLarge``
+    for JSON with too many values per megabyte, unless ``allow_dense`` is true, and ``BadRequest``
+    if a spreadsheet or JSON Lines file cannot be read.
     """
     options = NO_OPTIONS if file_format in TABLES else RepairOptions(metadata=metadata)
     if file_format == "case-json":

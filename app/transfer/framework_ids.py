@@ -25,11 +25,11 @@ MIN_SIMILARITY = 0.7
 
 
 async def resolve_framework_id(database: Database, id_or_prefix: str) -> str:
-    """Find a framework by its identifier or a prefix of it; return its document's identifier.
+    """Return the document identifier of the framework that an identifier or prefix matches.
 
-    ``id_or_prefix`` is the identifier of the document or package, or the start of one. Ignores
-    deleted frameworks. Raises ``NotFound``, which suggests similar identifiers, if no framework
-    matches, and ``BadRequest``, which lists the matches, if several do.
+    Both the identifiers of documents and those of packages are compared; deleted frameworks are
+    ignored. Raises ``NotFound`` with similar identifiers if no framework matches, and
+    ``BadRequest`` with the matching identifiers if several do.
     """
     rows = await list_framework_summaries(database, id_or_prefix)
     exact_matches = [
@@ -65,8 +65,8 @@ async def make_framework_not_found_error(
 async def suggest_framework_id(database: Database, identifier: str, *, deleted: bool) -> str:
     """Return a hint for an unknown framework, such as "did you mean 1b0c3f82-…?".
 
-    ``deleted`` suggests deleted frameworks instead of live ones. If no identifier is similar, the
-    hint names the command that lists all of them.
+    Suggests frameworks that are not deleted, or only deleted ones if ``deleted`` is true. If no
+    identifier is similar, the hint names the command that lists all frameworks.
     """
     rows = await list_framework_summaries(database, only_deleted=deleted)
     similar_identifiers = _suggest_similar(identifier, [row.identifier for row in rows])
@@ -76,7 +76,7 @@ async def suggest_framework_id(database: Database, identifier: str, *, deleted: 
 async def suggest_item_id(database: Database, identifier: str, *, deleted: bool = False) -> str:
     """Return "did you mean 1b0c3f82-…?" for an unknown item, or "" if no identifier is similar.
 
-    ``deleted`` selects deleted items instead of the others.
+    Suggests items that are not deleted, or only deleted ones if ``deleted`` is true.
     """
     start = identifier[:SIGNIFICANT_CHARS]
     return _suggest_similar(

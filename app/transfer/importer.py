@@ -101,7 +101,11 @@ class Importer:
     async def import_sources(
         self, database: Database | None, sources: Sequence[PackageSource]
     ) -> AsyncIterator[ImportResult]:
-        """Import each source and yield its result; without a database, only validate it."""
+        """Import the sources one after another, and yield an ``ImportResult`` for each.
+
+        An error, such as an invalid package, is stored in the result, and the next source follows.
+        Without a database, the sources are only validated.
+        """
         results: list[ImportResult] = []
         for source in sources:
             result = ImportResult(source.name, dry_run=self.dry_run)
@@ -186,11 +190,11 @@ class Importer:
 def _detect_echoed_values(
     raw: bytes, package: PreparedPackage, base_url: str | None
 ) -> EchoedValues:
-    """Return the values of a package that this server may have added to a saved response.
+    """Return which values of a file this server may have added, as ``EchoedValues``.
 
-    Import does not store these values. Responses of the SDK profile, unlike exports, wrap packages
-    in an object and replace the stored uris. The new ones begin with ``base_url``, the public URL,
-    or with a loopback address for requests from the same machine.
+    Such values of a saved response are not stored. Only responses of the SDK profile have replaced
+    uris, and these wrap the package in an object. The uris begin with ``base_url``, the public URL,
+    or with a loopback address. Default item types are possible in every response.
     """
     has_default_item_types = may_have_default_item_types(raw)
     if not WRAPPED_PACKAGE.match(raw):
@@ -203,10 +207,10 @@ def _detect_echoed_values(
 
 
 def _find_loopback_url(uri: str) -> str | None:
-    """Return the base URL of this server from a ``uri`` in a saved response of the SDK profile.
+    """Return this server's base URL if a ``uri`` in a saved SDK response is on this machine.
 
-    Returns None unless the host is a loopback address. A server without a public URL builds uris
-    from the address in the client's request, such as http://localhost:8080.
+    This machine is a loopback address, such as http://localhost:8080. A server without a public URL
+    builds uris from the address in the client's request. Returns None for other hosts.
     """
     try:
         parts = urlsplit(uri)
@@ -220,10 +224,10 @@ def _find_loopback_url(uri: str) -> str | None:
 def _explain_repeated_document(
     result: ImportResult, earlier_results: Sequence[ImportResult]
 ) -> str | None:
-    """Return a dry run's note that an earlier source contains the same document, or None.
+    """Return a note if a source of a dry run has the same document as an earlier source.
 
-    A dry run stores nothing, so it compares each source with the database only, without the changes
-    that an earlier source would make.
+    Returns None otherwise. A dry run stores nothing, so it compares each source with the database
+    only, without the changes that an earlier source would make.
     """
     earlier_sources = [
         earlier_result.source
@@ -238,8 +242,12 @@ def _explain_repeated_document(
     )
 
 
-def require_writable_path(path: Path) -> None:
-    """Raise ``CommandError`` if a path cannot be written; call this before importing."""
+def require_writable_report_path(path: Path) -> None:
+    """Raise ``CommandError`` unless a file for the import report can be written at a path.
+
+    Only checks the path and its folder and creates no file. The command calls this before it
+    imports, so that a mistyped path does not cost the report of a long import.
+    """
     problem = None
     if path.is_dir() or not path.parent.is_dir():
         problem = "name a file in an existing folder"

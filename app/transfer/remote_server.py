@@ -51,10 +51,11 @@ class PackageFetcher:
     """Support for the parameter ``extensions``, by base URL of a server."""
 
     def fetch(self, url: str) -> bytes:
-        """Fetch the package at a URL and return its JSON.
+        """Fetch the package at a URL and return its JSON as bytes.
 
-        If the URL is that of a CFDocument, fetch its package instead. Raises ``DownloadError`` if
-        there is no package.
+        If the URL is that of a CFDocument, fetches the document's package instead. Raises
+        ``NotAPackageError`` if the response is no package, and ``DownloadError`` if it cannot be
+        read.
         """
         try:
             result = self.fetch_if_modified(url)
@@ -92,7 +93,12 @@ class PackageFetcher:
         return result
 
     def _add_extensions_parameter(self, url: str, operator_url: str) -> str:
-        """Return the URL with ``extensions=true`` if the server's OpenAPI document supports it."""
+        """Add ``extensions=true`` to the URL of a package if the server supports it.
+
+        Returns the URL. The parameter is supported if the server's OpenAPI document names it. If
+        that document cannot be read, the URL is returned unchanged. ``operator_url`` is the URL
+        that the user typed, for the SSRF guard.
+        """
         parts = urlsplit(url)
         match = STANDARD_BASE.fullmatch(parts.path)
         if not match or "extensions" in parse_qs(parts.query, keep_blank_values=True):
@@ -215,9 +221,10 @@ def _make_error_for_entity(entity: dict[str, Any], name: str, url: str) -> NotAP
 
 
 def _advise_on_base_url(url: str) -> str | None:
-    """Return advice on which URLs to use, if a URL is the base URL of an API or server.
+    """Return advice for the user if a URL is only the base URL of an API or server.
 
-    Returns None for other URLs.
+    The advice names the URLs of a list and of a package to use instead. Returns None for other
+    URLs.
     """
     parts = urlsplit(url)
     base = urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))

@@ -92,7 +92,7 @@ def iter_sources(
 
 
 def describe_error(error: Exception) -> str:
-    """Return the message of an error in a file.
+    """Return the message of any error that a command reports for one of its files or URLs.
 
     For ``ContentTooLarge``, the message advises the option ``--allow-dense``.
     """
@@ -138,7 +138,10 @@ def _describe_list(members: list[Any]) -> str:
 
 
 def _guess_entity_class(value: Any) -> str | None:
-    """Guess the CASE class of a JSON object, such as CFItem, from its fields; None if unknown."""
+    """Guess the CASE class of a parsed JSON value from its fields, and return its name or None.
+
+    For example, an object with a ``fullStatement`` is a CFItem.
+    """
     if not isinstance(value, dict):
         return None
     for name, field in CHARACTERISTIC_FIELDS.items():
@@ -150,7 +153,8 @@ def _guess_entity_class(value: Any) -> str | None:
 def require_existing_paths(names: Sequence[str]) -> None:
     """Raise a ``CommandError`` that lists every given file or folder that does not exist.
 
-    Call this first, so that a mistyped name does not start an embedded Postgres.
+    URLs and ``-`` are not checked. Commands call this before they open the database, so that a
+    mistyped name does not start an embedded Postgres.
     """
     local = (name for name in names if name != "-" and not name.startswith(URL_PREFIXES))
     missing_names = [name for name in local if not Path(name).exists()]

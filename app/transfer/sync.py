@@ -83,10 +83,11 @@ class Syncer:
     """True to accept packages with more values than usual for their size."""
 
     async def sync(self, url: str) -> AsyncIterator[SyncResult]:
-        """Sync the package at a URL, or every package listed in the CFDocuments at a URL.
+        """Sync the package at a URL, or every package of the list of CFDocuments at a URL.
 
-        Yields a result for each package, and one for the list itself if reading it produced an
-        error or a message.
+        Yields a ``SyncResult`` for each package. For a list, yields another one if it is empty or
+        packages may be missing, or if nothing is deleted. Download and validation errors are in the
+        results and are not raised.
         """
         if is_list_url(url):
             async for result in self._sync_list(url):
@@ -101,7 +102,9 @@ class Syncer:
     async def _sync_list(self, url: str) -> AsyncIterator[SyncResult]:
         """Sync each package of a list, then delete the frameworks that left the list.
 
-        If only part of the list can be read, that part is synced and nothing is deleted.
+        Yields a ``SyncResult`` for each package and for the list. If only part of the list can be
+        read, that part is synced and nothing is deleted. Many deletions at once need the option to
+        allow deletes.
         """
         documents = await self._run_in_thread(read_document_list, self.fetcher, url, self.progress)
         self.progress("")
@@ -116,7 +119,7 @@ class Syncer:
             for mirror in stored_mirrors
             if mirror.url not in urls and mirror.document_identifier not in documents.package_urls
         ]
-        await self._delete_outdated_mirrors(stored_mirrors, results)
+        await self._stop_moved_mirrors(stored_mirrors, results)
         if reason := self._find_deletion_obstacle(documents, unlisted_mirrors):
             yield SyncResult(url, reason=reason)
             return
@@ -140,10 +143,13 @@ class Syncer:
             yield SyncResult(url, reason=_describe_mass_deletion(gone, stored_mirrors))
             return
         for mirror in gone:
-            yield await self._delete_framework_if_unused(mirror)
+            yield await self._remove_mirror(mirror)
 
     async def _sync_first_available(self, package_urls: Sequence[str], list_url: str) -> SyncResult:
-        """Sync one framework of a list from the first candidate URL that exists on the server."""
+        """Sync a listed package from the first of its possible URLs, and return the ``SyncResult``.
+
+        A URL that returns 404 or 410 is skipped. If all do, the result of the last one is returned.
+        """
         for url in package_urls:
             result = await self._sync_package(url, list_url)
             if not result.is_gone:
@@ -153,11 +159,11 @@ class Syncer:
     def _find_deletion_obstacle(
         self, documents: DocumentList, unlisted_mirrors: list[Mirror]
     ) -> str | None:
-        """Return why the sync of a list must not delete any framework, or None if it may.
+        """Return the reason why the sync of a list must not delete frameworks, or None if it may.
 
-        The reason is that the list is unreadable, incomplete or empty. ``unlisted_mirrors`` are the
-        stored mirrors that the list does not contain; each is deleted only if its own URL returns
-        404 or 410.
+        The list may be unreadable, incomplete or empty. ``unlisted_mirrors`` are the stored mirrors
+        that the list does not contain. The caller deletes one only if its own URL returns 404 or
+        410.
         """
         count = len(unlisted_mirrors)
         suffix = f"; {format_count(count, 'unlisted framework')} kept" if count else ""
@@ -169,13 +175,13 @@ class Syncer:
             return f"the list is empty{suffix}; {ALLOW_FLAG} deletes those whose packages are gone"
         return None
 
-    async def _delete_outdated_mirrors(
+    async def _stop_moved_mirrors(
         self, stored_mirrors: list[Mirror], results: list[SyncResult]
     ) -> None:
-        """Stop mirroring from the URLs of documents that now have another URL in the list.
+        """Stop mirroring from a URL if the list now gives another URL for the same document.
 
-        ``stored_mirrors`` are the mirrors of the list from the last sync. ``results`` are the
-        results of syncing its packages in this one. A dry run changes nothing.
+        ``stored_mirrors`` are the mirrors that earlier syncs of the list stored, and ``results``
+        are the results of this sync. A dry run changes nothing. The frameworks are not deleted.
         """
         urls = {result.document: result.url for result in results if result.status != "failed"}
         for mirror in stored_mirrors:
@@ -184,9 +190,10 @@ class Syncer:
                 await mirrors.stop_mirroring(self.database, mirror.url)
 
     async def _sync_package(self, url: str, list_url: str | None = None) -> SyncResult:
-        """Sync the framework whose package or document is at a URL; errors are in the result.
+        """Sync the framework whose package or document is at a URL, and return its ``SyncResult``.
 
-        ``list_url`` is the list in which the URL was found, None if the user gave the URL itself.
+        ``list_url`` is the list in which the URL was found, or None if the user gave the URL
+        itself. Download and validation errors are stored in the result and are not raised.
         """
         result, operator_url = SyncResult(url), list_url or url
         try:
@@ -261,10 +268,11 @@ class Syncer:
     async def _fetch_if_modified(
         self, url: str, mirror: Mirror | None, operator_url: str
     ) -> FetchResult | None:
-        """Fetch a source package, or return None if it has not changed since the last sync.
+        """Download the package of a mirror, or return None if it is unchanged since the last sync.
 
-        Sends the stored ETag and Last-Modified only if the local copy is unmodified. Otherwise the
-        whole package is fetched, so that the sync can overwrite local changes.
+        The server is asked for changes only, with the stored ETag and Last-Modified, if the local
+        copy is unmodified. Otherwise the sync must overwrite local changes and needs the whole
+        package. Raises ``DownloadError``.
         """
         validators: tuple[str | None, str | None] = (None, None)
         if mirror and mirror.is_local_copy_unchanged(
@@ -281,11 +289,11 @@ class Syncer:
         except NotFound:
             return None
 
-    async def _delete_framework_if_unused(self, mirror: Mirror) -> SyncResult:
-        """Delete the framework of a mirror and stop mirroring, because its package has gone.
+    async def _remove_mirror(self, mirror: Mirror) -> SyncResult:
+        """Stop mirroring from a URL that no longer has the package, and delete the framework.
 
-        A mirror is a framework that is copied from another server. The framework stays if it is
-        also mirrored from another URL.
+        The framework is kept if it is mirrored from another URL as well. A dry run only returns the
+        result that the deletion would have. An error makes the result "failed" and is not raised.
         """
         result = SyncResult(mirror.url, "deleted", mirror.document_identifier)
         try:
@@ -315,9 +323,10 @@ class Syncer:
         result.counts = ChangeCounts(0, 0, 0, result.changes.total())
 
     async def _run_in_thread(self, work: Callable[..., Result], *arguments: object) -> Result:
-        """Run ``work``, a blocking download, in a thread with these arguments; return its result.
+        """Call ``work``, a blocking function, with ``arguments`` in a thread and return its result.
 
-        If the task is cancelled, the retries of the download are cancelled, too.
+        Exceptions of ``work`` are passed on. If the task is cancelled, the fetcher stops its
+        retries, so that the thread ends.
         """
         try:
             return await asyncio.to_thread(work, *arguments)
@@ -327,7 +336,11 @@ class Syncer:
 
     @asynccontextmanager
     async def _lock_source(self, url: str) -> AsyncIterator[None]:
-        """Lock a URL against syncs by other processes while the ``async with`` block runs."""
+        """Hold a database lock on a URL during the block, so that no other process syncs it.
+
+        Waits while another process holds it. Raises ``asyncpg.LockNotAvailableError`` after the
+        session's lock timeout.
+        """
         async with (
             self.database.connection() as connection,
             advisory_lock(connection, f"mirror of {url}"),

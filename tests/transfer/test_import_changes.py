@@ -11,7 +11,11 @@ from support.live_server import run_command_in_process as run
 from support.terminal import run_in_terminal
 
 from case_server.exceptions import CommandError
-from case_server.transfer.importer import ImportResult, require_writable_path, write_import_report
+from case_server.transfer.importer import (
+    ImportResult,
+    require_writable_report_path,
+    write_import_report,
+)
 
 TITLE = ("--title", "Mathematics", "--creator", "Example District")
 
@@ -256,7 +260,7 @@ def test_unwritable_report_is_refused_before_anything_starts(tmp_path: Path) -> 
     if os.geteuid():
         (report := tmp_path / "report.json").touch(mode=0o400)
         with pytest.raises(CommandError, match="permission denied"):
-            require_writable_path(report)
+            require_writable_report_path(report)
     assert not data_dir.exists()
 
 

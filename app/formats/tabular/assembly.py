@@ -35,8 +35,9 @@ from .rows import CODE_COLUMN, PARENT_ASSOCIATION, JsonObject, Row, RowLocation,
 class PackageAssembler:
     """Builds the JSON of a framework, a CASE package, from the sheets of a workbook or CSV file.
 
-    ``package`` is the result. ``problems`` and ``repairs`` are collected on the way, and
-    ``locations`` contains the location of each entity in the file.
+    The constructor does all the work. ``package`` is the JSON, ``problems`` and ``repairs`` are
+    about cells, and ``locations`` maps the path of each entity in the package, such as
+    ``CFItems[0]``, to its row.
     """
 
     def __init__(
@@ -91,10 +92,10 @@ class PackageAssembler:
             self.left_out = [sheet.name for sheet in sheets[1:] if sheet.name]
 
     def find_duplicate_numeric_codes(self) -> dict[str, list[RowLocation]]:
-        """Return the codes that several items share and at least one cell stores as a number.
+        """Return a dict from each duplicate code that came from a numeric cell to its locations.
 
-        Excel may have changed the code 1.10 to the number 1.1, so import warns about these codes.
-        The result maps each code to the locations of its items.
+        A code is duplicate if several items have it, and one numeric cell suffices. Import warns
+        about these codes, because Excel may have changed the code 1.10 to the number 1.1.
         """
         rows_by_code: dict[str, list[RowLocation]] = defaultdict(list)
         for row in self._rows[ITEM]:
@@ -185,9 +186,10 @@ class PackageAssembler:
         return document
 
     def _infer_document_identifier(self, document: JsonObject) -> None:
-        """Take the document's identifier from the column ``Is Part Of`` if all items agree.
+        """Set the document's missing identifier from the column ``Is Part Of`` if all items agree.
 
         The CASE editor compeito writes the document's identifier into this column of each item.
+        Once used, the cells are removed from the rows, which is recorded as a repair.
         """
         items = self._rows[ITEM]
         names = {row.metadata.get(IS_PART_OF) for row in items}
@@ -204,11 +206,11 @@ class PackageAssembler:
     def _add_document_license(
         self, document: JsonObject, definitions: dict[str, list[JsonObject]]
     ) -> None:
-        """Add a CFLicense to ``definitions`` if the document's row contains a license text.
+        """Add a CFLicense to ``definitions`` if the document's row contains the text of a license.
 
         ``definitions`` is the CFDefinitions of the package, such as ``{"CFLicenses": […]}``. The
-        CFLicense is a copy of the document's ``licenseURI`` with the text; without ``licenseURI``,
-        none is added.
+        CFLicense is a copy of the document's ``licenseURI`` with the text. A document without
+        ``licenseURI`` gets none.
         """
         text = next((row.metadata.get("licenseText") for row in self._rows[DOCUMENT]), None)
         link = document.get("licenseURI")
@@ -229,11 +231,11 @@ class PackageAssembler:
         return [row.entity for row in rows]
 
     def _build_rubrics(self, namespace: UUID, document: JsonObject) -> list[JsonObject]:
-        """Build the rubrics from the rows of rubrics, criteria and levels, in row order.
+        """Return the JSON of each rubric, in row order, built from the rows of all three classes.
 
-        In the result, criteria are nested in their rubrics, and levels in their criteria. An entity
-        without an identifier gets a UUID (version 5) in ``namespace``. A row is reported as a
-        problem if its parent does not exist.
+        Criteria are nested in their rubrics, and levels in their criteria. An entity without an
+        identifier gets a UUID (version 5) in ``namespace``. A row whose parent does not exist is
+        left out and added to ``problems``.
         """
         parents: dict[str, tuple[JsonObject, str]] = {}
         rubrics: list[JsonObject] = []

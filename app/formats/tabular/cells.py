@@ -130,10 +130,11 @@ def _read_number(cell: Cell) -> Any:
 
 
 def _parse_integer(text: str) -> int:
-    """Convert digits with an optional sign to an int; use only the first of very many digits.
+    """Convert a string of digits with an optional sign to an int, however long it is.
 
-    More than ``MAX_INTEGER_DIGITS`` digits are cut off, because ``int`` raises an error for more
-    than 4,300. Validation rejects such a number anyway: it is out of the range of every field.
+    Digits after the first ``MAX_INTEGER_DIGITS`` are cut off, because ``int`` raises ``ValueError``
+    for more than 4,300. Validation rejects such a number anyway: it is out of the range of every
+    field.
     """
     digits = text.lstrip("+-").lstrip("0") or "0"
     number = int(digits[:MAX_INTEGER_DIGITS])
@@ -165,9 +166,10 @@ def _read_json(cell: Cell) -> Any:
 
 
 def _parse_links(cell: Cell) -> Any:
-    """Return the links in a cell: its JSON if it begins with [ or {, or else its titles.
+    """Return the links in a cell: parsed JSON, or a list of titles for any other text.
 
-    Titles are separated by ``|``, as in "Algebra|Geometry".
+    The text is JSON if it begins with [ or {. Titles are separated by ``|``, as in
+    "Algebra|Geometry".
     """
     text = format_cell(cell).strip()
     return _read_json(text) if text[0] in "[{" else _make_list_reader(SEPARATOR)(text)

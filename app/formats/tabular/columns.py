@@ -49,7 +49,11 @@ IS_PART_OF = "isPartOf"
 
 @dataclass(frozen=True)
 class Column:
-    """A spreadsheet column: its heading, the path of its field in an entity, and its codec."""
+    """A column of a sheet: its heading, the entity field it stores, and how cells are converted.
+
+    ``path`` is the path of the field in the entity's JSON, such as ("licenseURI", "title").
+    ``codec`` converts values between JSON and cells.
+    """
 
     name: str
     path: tuple[str, ...]
@@ -89,10 +93,11 @@ class SheetLayout:
 
     @cached_property
     def _columns_by_heading(self) -> dict[str, Column]:
-        """The columns by their headings and aliases, normalized with ``normalize_heading``.
+        """A dict from each known heading, normalized with ``normalize_heading``, to its column.
 
-        A link field has one column per subfield, such as ``licenseURI.title``. Below a heading that
-        is only the field's name, such as ``licenseURI``, cells are read as strings.
+        Includes the aliases of headings. A link field has a column for each subfield, such as
+        ``licenseURI.title``. The field's name alone, such as ``licenseURI``, is accepted as the
+        heading of a column of strings.
         """
         links = {
             column.path[0]: Column(column.path[0], column.path[:1], STRING)
@@ -109,14 +114,15 @@ class SheetLayout:
     def find_column(self, heading: str) -> Column | None:
         """Return the column that a heading in a file refers to, or None if it is unknown.
 
-        Letter case, spaces and punctuation are ignored, and the aliases of columns are accepted.
+        Ignores letter case, spaces and punctuation, and recognizes ``aliases``, the headings that
+        other programs use for the same column.
         """
         return self._columns_by_heading.get(normalize_heading(heading))
 
     def find_similar_column(self, heading: str) -> Column | None:
         """Return the column that a misspelled heading such as "Parnet" may mean, or None.
 
-        Returns None for a correct heading, too.
+        For a correct heading, the result is None.
         """
         columns = self._columns_by_heading
         normalized = normalize_heading(heading)
@@ -149,9 +155,11 @@ OVERFLOW = Column("more", ("more",), JSON_VALUE, metadata=True)
 
 
 def _iter_field_columns(name: str, spec: FieldSpec) -> Iterator[Column]:
-    """Yield the columns of a field: one for each subfield of a link, or one for other values.
+    """Yield a ``Column`` for a field of an entity, or for a link one column per subfield.
 
-    Yields nothing for a field of nested entities, which have rows of their own.
+    ``name`` is the field's name, and ``spec`` gives its type. A list of links has only one column.
+    A field of nested entities, such as the criteria of a rubric, has none, because they have rows
+    of their own.
     """
     if spec.model is None:
         codec = CODECS.get(spec.fix, STRING)

@@ -31,7 +31,7 @@ class NumberedRow(NamedTuple):
 
 
 def find_heading_row(rows: Sequence[NumberedRow], is_known: Callable[[str], bool]) -> int:
-    """Return the index of the row of headings among the first rows of a sheet.
+    """Return the 0-based index of the row of headings among the first rows of a sheet.
 
     This is the first row that has at least two known headings and more cells than each row above
     it, because rows above the headings are titles or notes. The index is 0 if there is no such row.
@@ -63,7 +63,10 @@ def find_metadata_key(cells: Sequence[Cell], is_known: Callable[[str], bool]) ->
 
 
 class RequiredColumn(NamedTuple):
-    """A required column, which contains one of several fields, and the headings to suggest."""
+    """A column that a sheet must have, and the headings that an error message suggests for it.
+
+    ``fields`` are alternatives: a column for any one of these fields suffices.
+    """
 
     fields: tuple[str, ...]
     """The names of fields of which one suffices, the usual one first."""

@@ -104,9 +104,10 @@ class HierarchyBuilder:
         self.triples: dict[tuple[str, str, str], JsonObject] = {}
 
     def build_associations(self) -> list[Row]:
-        """Build all associations; return one row for each, in the order of the exported file.
+        """Return a row for each association of the sheets, in the order of the exported file.
 
-        Rows without a ``position``, which ``export`` did not write, come last.
+        They come from association rows and from cells of items, such as the parent. Rows that
+        ``export`` did not write have no ``position`` and come last.
         """
         for row in self.items:
             self._fill_parent_from_code(row)
@@ -143,7 +144,11 @@ class HierarchyBuilder:
             self._add_problem(row, PARENT_CODE.name, message)
 
     def _add_additional_parents(self, row: Row) -> None:
-        """Build isChildOf associations to all but the first of several parents in a row's cell."""
+        """Add an association row for each further parent if a row names several parents.
+
+        The cell ``parent`` of the row keeps the first parent. Does nothing for rows of an export,
+        or if a name is neither the identifier nor the code of an item.
+        """
         reference = row.metadata.get("parent")
         is_export = PARENT_ASSOCIATION in row.metadata
         if is_export or not isinstance(reference, str) or self._is_known_node(reference):
@@ -156,7 +161,11 @@ class HierarchyBuilder:
             ]
 
     def _iter_associations_from_columns(self, row: Row) -> Iterator[Row]:
-        """Yield the associations in a row's columns for association types, such as isPeerOf."""
+        """Yield a row with a CFAssociation for each reference in the association columns of a row.
+
+        The heading of such a column is an association type, such as isPeerOf. A cell with text that
+        refers to no item is stored as a field of the row's item instead.
+        """
         for kind in ASSOCIATION_COLUMNS:
             text = row.metadata.get(kind, "")
             names = _split_node_references(text)
@@ -168,10 +177,11 @@ class HierarchyBuilder:
                 yield self._build_association(row, kind, name)
 
     def _build_association(self, row: Row, association_type: str, reference: str) -> Row:
-        """Build an association from a row's item to the item or document with a reference.
+        """Return a row with a new CFAssociation from a row's item to the node named ``reference``.
 
-        ``reference`` is an identifier or code. If it is unknown, the destination is an item outside
-        the file, and a repair is recorded.
+        ``reference`` is the identifier or code of an item or the document. If it is unknown, the
+        destination is an item outside the file, which is recorded as a repair. If several items
+        have the code, that is added to ``problems``.
         """
         destination: JsonObject = {"identifier": reference}
         if len(self.codes.get(reference, [])) > 1:
@@ -205,10 +215,10 @@ class HierarchyBuilder:
         return origin, str(association.get("associationType")), destination
 
     def _complete_association_row(self, row: Row) -> None:
-        """Fill in the links to origin and destination, and the identifier, of an association row.
+        """Fill in the missing identifier and the incomplete links of an association row, in place.
 
-        A link given as a string is an identifier, code or statement. A missing identifier becomes a
-        UUID (version 5) made from the origin, the type and the destination.
+        A link given as a string contains the identifier, code or statement of an item. The new
+        identifier is a UUID (version 5) made from the origin, the type and the destination.
         """
         association = row.entity
         for name in NODE_FIELDS & association.keys():
@@ -221,11 +231,11 @@ class HierarchyBuilder:
         association.setdefault("identifier", str(identifier))
 
     def _complete_association_link(self, row: Row, field: str, link: JsonObject) -> None:
-        """Fill in the link of an association row to an item or the document.
+        """Replace an incomplete link of an association row by a link to an item or the document.
 
-        ``link`` is the value of ``field``, such as ``originNodeURI``. Its identifier or title
-        contains the identifier, code or statement of the item. Reports a problem if several items
-        have the code, or if no item has the statement.
+        Changes ``link``, the value of ``field`` such as ``originNodeURI``, in place. Its identifier
+        or title contains the identifier, code or statement of an item. If several items have the
+        code, or no item has the statement, that is added to ``problems``.
         """
         name = str(link.get("identifier", link.get("title")))
         candidates = self.codes.get(name.strip(), [])
@@ -244,10 +254,11 @@ class HierarchyBuilder:
             self._add_problem(row, column, message)
 
     def _find_by_title(self, row: Row, column: str, title: str) -> JsonObject | None:
-        """Return the item or document with a statement or title, or None unless exactly one has it.
+        """Return the entity of the one item or document whose title or statement is ``title``.
 
-        Ignores letter case. Records the match as a repair of the cell in ``row`` and ``column``; in
-        strict mode, which allows no repairs, always returns None.
+        Ignores letter case. Returns None if no entity or several have this title, and always in
+        strict mode, which allows no repairs. Records the match as a repair of the cell in ``row``
+        and ``column``.
         """
         nodes = self._titles.get(title.strip().casefold(), [])
         if len(nodes) != 1 or self.is_strict:
@@ -265,9 +276,10 @@ class HierarchyBuilder:
             self._add_problem(row, "smartLevel", f"{level} is also the level of another row")
 
     def _build_parent_association(self, row: Row) -> Row | None:
-        """Build the isChildOf association from a row's item to its parent.
+        """Return a row with the isChildOf association from a row's item to its parent.
 
-        Returns None if the item has no parent, or if an association row already links the two.
+        Returns None if the item has no parent, or if an association row with the same origin, type
+        and destination exists.
         """
         exported_association = self._parse_parent_association(row)
         parent = self._determine_parent(row, exported_association)
@@ -327,12 +339,12 @@ class HierarchyBuilder:
     def _determine_parent(
         self, row: Row, exported_association: JsonObject | None
     ) -> JsonObject | None:
-        """Return the parent of a row's item: an item, the document, or None if it has no parent.
+        """Return the JSON of the item or document that is the parent of a row's item, or None.
 
-        The row's parent, smartLevel or depth determines the parent; by default it is the document.
-        ``exported_association`` is the association in the row's ``parentAssociation`` cell, or
-        None. If it leads to the row's parent, its link is returned, because the parent may be
-        outside the file.
+        The row's parent, smartLevel or depth determines it. Without these, it is the document, or
+        None if the parent is given as ``none`` or by an association row. ``exported_association``
+        is the row's isChildOf association in an export. Its link is returned if it names the row's
+        parent, which may be outside the file.
         """
         if "parent" in row.metadata:
             return self._find_named_parent(
@@ -405,9 +417,11 @@ class HierarchyBuilder:
         return self.levels.get(parent_level) if parent_level else self.document
 
     def _find_parent_by_depth(self, row: Row) -> JsonObject | None:
-        """Return the parent of a row with a depth: the last item one level up, or the document.
+        """Return the parent of a row's item judging by its depth in the tree.
 
-        Reports a problem and returns None if the depth is not a number or skips a level.
+        The row contains the depth, a number from 1. The parent is the item of the last row with a
+        lower depth, or the document for depth 1. If the depth is not a number or skips a level,
+        adds to ``problems`` and returns None.
         """
         depth = row.metadata.get(DEPTH.name)
         if not isinstance(depth, int) or not 1 <= depth <= len(self._path) + 1:
@@ -421,11 +435,11 @@ class HierarchyBuilder:
     def _determine_sequence_number(
         self, row: Row, parent: JsonObject, exported_association: JsonObject | None
     ) -> Any:
-        """Return a row's sequence number: its own, or by default that of the last sibling plus 1.
+        """Return the sequence number of a row's item below ``parent``, an int or an invalid value.
 
-        Its own number is in ``sequenceNumber`` or at the end of ``smartLevel``.
-        ``exported_association`` is the association in the row's ``parentAssociation`` cell, or
-        None. If it is set, there is no default, and the result may be None.
+        It is taken from the cell ``sequenceNumber``, or else from the end of ``smartLevel``.
+        Without either, it is one more than the last sibling's, or None if the row has an
+        ``exported_association``, as in an export.
         """
         digits = row.metadata.get("smartLevel", "").strip().rpartition(".")[2]
         number = row.metadata.get("sequenceNumber")
@@ -462,10 +476,11 @@ def _has_sequence_number(row: Row) -> bool:
 
 
 def _choose_node_link(exported_association: JsonObject, field: str, node: JsonObject) -> Any:
-    """Return the link to a node: the exported one if it has the node's identifier, or a new one.
+    """Return the link to a node, which is the JSON of an item or the document.
 
-    ``exported_association`` is an association from an export, ``field`` is the name of its link,
-    such as ``originNodeURI``, and ``node`` is an item or the document.
+    ``exported_association`` is an association from an export. Its link in ``field``, such as
+    ``originNodeURI``, is returned if it has the node's identifier. Otherwise the result is a new
+    link.
     """
     is_unchanged = get_nested(exported_association, (field, "identifier")) == node["identifier"]
     return exported_association[field] if is_unchanged else make_link(node)
@@ -477,10 +492,11 @@ def _get_position(row: Row) -> float:
 
 
 def assign_identifiers(items: list[Row], namespace: UUID) -> list[str]:
-    """Assign an identifier to each item that lacks one; return the new identifiers.
+    """Assign an identifier to each item that lacks one, and return the list of new identifiers.
 
-    An identifier is a UUID (version 5) in ``namespace``, made from the item's code or else from its
-    statement, so that reading a sheet again gives the same identifiers.
+    Changes the rows in place. An identifier is a UUID (version 5) in ``namespace``, made from the
+    item's code or else from its statement, so that reading a sheet again gives the same
+    identifiers.
     """
     derived: list[str] = []
     counts: Counter[str] = Counter()

@@ -317,8 +317,8 @@ class RowReader:
     def _is_indented(self, *, has_headings: bool) -> bool:
         """Return whether the first rows are a list whose hierarchy is shown by indentation.
 
-        ``has_headings`` says whether the heading row has all required columns; if not, it is taken
-        as the first row of the list.
+        If ``has_headings`` is false, the row of headings is counted as the first row of the list,
+        because it lacks required headings.
         """
         rows = [row.cells for row in self._first_rows]
         if not has_headings:
@@ -351,7 +351,7 @@ class RowReader:
                 self._read_cell(row, column, cell)
         self._read_overflow(row)
         if layout is ITEM and self._has_case_identifiers:
-            self._choose_identifier(row)
+            self._apply_knowledge_graph_identifier(row)
         for index, cell in enumerate(cells):
             has_heading = index < len(self.headings) and self.headings[index]
             if not has_heading and not is_blank(cell):
@@ -359,12 +359,12 @@ class RowReader:
                 self._unnamed[index] = (location, count + 1)
         return row
 
-    def _choose_identifier(self, row: Row) -> None:
-        """Use the Learning Commons identifier of an item if the row has no CASE identifier.
+    def _apply_knowledge_graph_identifier(self, row: Row) -> None:
+        """Set an item's missing identifier to the one in its Learning Commons column, if any.
 
-        Tables of the Learning Commons knowledge graph have an identifier of their own for each
-        item. If the row also has a CASE identifier, the other one is stored in the item's
-        ``extensions``.
+        Tables of the Learning Commons knowledge graph identify each item by a column of their own.
+        If the row has a CASE identifier as well, the other one stays in the item's ``extensions``,
+        which is recorded as a repair.
         """
         source_identifier = get_nested(row.entity, KNOWLEDGE_GRAPH_IDENTIFIER.path)
         if source_identifier is None:
@@ -381,11 +381,10 @@ class RowReader:
             self.repairs.count_repaired_field("unknown-field", "identifier")
 
     def _get_columns(self, layout: SheetLayout) -> list[tuple[int, Column]]:
-        """Return an (index, column) pair for each heading, with its 0-based index.
+        """Return a list of (0-based index, column) pairs for the headings of the sheet.
 
-        ``layout`` determines the columns; an unknown heading gives a column for a field of that
-        name. If two headings mean the same column, the second is reported as a problem and left
-        out.
+        A heading that ``layout`` does not know gives a column for a field of that name. If two
+        headings mean the same column, the second one is left out and added to ``problems``.
         """
         if layout.kind in self._columns:
             return self._columns[layout.kind]
@@ -491,10 +490,11 @@ class RowReader:
         return normalized
 
     def _report_numeric_code(self, row: Row, cell: Cell) -> None:
-        """Record a repair for a code that Excel may have changed to a date or a number.
+        """Record a repair for a code in a cell that Excel may have changed to a date or a number.
 
-        For example, Excel reads the code 1-2 as a date and 1.10 as the number 1.1. Numbers with a
-        format such as ``0.00`` are exact. Adds the code to ``numeric_codes``.
+        For example, Excel reads the code 1-2 as a date and 1.10 as the number 1.1. A number in a
+        cell with a format such as ``0.00`` needs no repair. Adds the code to ``numeric_codes`` in
+        each case.
         """
         code = format_cell(cell)
         self.numeric_codes.add(code)
