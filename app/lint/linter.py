@@ -55,7 +55,10 @@ class LintRepairLog(RepairLog):
         self.kinds: dict[str, str] = {}
 
     def record(self, kind: str, path: str, before: Any = None, after: Any = None) -> None:
-        """Record a repair; if it is the first one at ``path``, also add its kind to ``kinds``."""
+        """Record a repair, and store its kind in ``kinds`` if it is the first one at ``path``.
+
+        The parameters are those of ``RepairLog.record``.
+        """
         super().record(kind, path, before, after)
         self.kinds.setdefault(path, kind)
 
@@ -123,9 +126,9 @@ def _find_schema_problems(body: bytes) -> list[Problem]:
 
 
 def _find_ignored_nulls(log: LintRepairLog, problems: list[Problem]) -> Iterator[Problem]:
-    """Yield a problem for each null that import removes and schema validation accepts.
+    """Yield a ``Problem`` for each null that import removes, unless ``problems`` contain it.
 
-    ``problems`` are those that schema validation found.
+    ``problems`` are the results of schema validation, which accepts some nulls.
     """
     reported = {problem["path"] for problem in problems}
     for path, kind in log.kinds.items():

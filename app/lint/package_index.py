@@ -63,7 +63,10 @@ def get_values(body: Json, name: str, value_type: type[T]) -> list[T]:
 
 
 def get_link_identifiers(body: Json, name: str) -> list[str]:
-    """Return the identifiers of the links in a field, which may contain an array or one link."""
+    """Return the identifiers of the links in a field of an entity's JSON.
+
+    The field may contain an array or one link. Anything else in it is ignored.
+    """
     # Without the helpers above: this runs four times for each association of a package.
     value = body.get(name)
     links = value if isinstance(value, list) else (value,)

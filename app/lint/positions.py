@@ -63,9 +63,10 @@ class JsonPositionFinder:
         return match.end() if match else offset
 
     def _record_offsets(self, path: str, start: int) -> int:
-        """Record the offsets of the selected paths in a value; return the offset of its end.
+        """Record where the selected paths within one JSON value begin, and return where it ends.
 
-        ``path`` is the path of the value, and ``start`` is its offset in the text.
+        ``path`` is the path of the value. ``start`` and the result are offsets in the text; those
+        of the selected paths go to ``_offsets``.
         """
         opening = self._text[start]
         if path not in self._ancestors or opening not in "{[":

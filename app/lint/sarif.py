@@ -94,10 +94,11 @@ def _build_results(located: list[tuple[str, Violation]]) -> list[Json]:
 
 
 def _compute_fingerprint(source: str, violation: Violation) -> str:
-    """Return a hash that identifies a violation across reports.
+    """Return a 16-digit hexadecimal hash that identifies a violation across reports.
 
-    It stays the same when other entities are added or removed, so that code scanning services do
-    not report an old violation as a new one.
+    ``source`` is the name of the linted file or URL. The hash stays the same when other entities
+    are added or removed, so that code scanning services do not report an old violation as a new
+    one.
     """
     path = strip_indexes_from_path(violation.path)
     parts = (source, violation.rule, violation.identifier or "", path)

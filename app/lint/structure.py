@@ -49,7 +49,7 @@ _DECODER = msgspec.json.Decoder(_PartialEntity)
 
 
 def find_structural_violations(package: PreparedPackage) -> list[LintWarning]:
-    """Apply the lint rules about the tree to a package; return a warning for each violated rule."""
+    """Apply the lint rules about the tree, and return a ``LintWarning`` for each violated rule."""
     index = _build_tree_index(package)
     return [warning for rule in STRUCTURAL_RULES if (warning := _apply_rule(rule, index))]
 
@@ -64,7 +64,10 @@ def _apply_rule(rule: Rule, index: PackageIndex) -> LintWarning | None:
 
 
 def _build_tree_index(package: PreparedPackage) -> PackageIndex:
-    """Index the document, the items and the isChildOf associations of a package for lint rules."""
+    """Build a ``PackageIndex`` of the document, items and isChildOf associations of a package.
+
+    The lint rules about the tree need no other entities.
+    """
     nodes: list[Node] = []
     edges: list[Edge] = []
     for row in package.rows:

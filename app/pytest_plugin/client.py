@@ -88,7 +88,10 @@ class CaseServer:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Return the environment variables that TimeBack's CASE client reads."""
+        """The environment variables of a CASE client for this server, as a dict.
+
+        They are the base URL, the token URL, and the client's ID and secret.
+        """
         return {
             "CASE_BASE_URL": self.base_url,
             "CASE_TOKEN_URL": self.token_url,
@@ -206,8 +209,9 @@ class CaseTestApi:
         self.verify_all([expected])
 
     def verify_all(self, expected: Sequence[RequestExpectation]) -> None:
-        """Raise ``AssertionError`` unless the server received the requests of all expectations.
+        """Raise ``AssertionError`` unless the server received all the expected requests.
 
+        ``expected`` contains the arguments of one ``verify`` call as a dict for each expectation.
         The message names every expectation that is not met.
         """
         __tracebackhide__ = True
@@ -238,9 +242,9 @@ class CaseTestApi:
         self._call("PUT", "/token-lifetimes", lifetimes)
 
     def rotate_keys(self, *, revoke: bool = False) -> str:
-        """Sign access tokens with a new key from now on, and return the ID of the key.
+        """Make the server sign access tokens with a new key, and return the ID of the key.
 
-        ``revoke`` invalidates tokens signed by older keys.
+        Tokens signed by older keys stay valid, unless ``revoke`` is true.
         """
         return str(self._call("POST", f"/keys/rotate?revoke={str(revoke).lower()}")["kid"])
 

@@ -119,7 +119,10 @@ def case_reset(case_test_api: CaseTestApi) -> CaseTestApi:
 
 @contextmanager
 def _use_embedded_server(run_id: str, seed: str, config: pytest.Config) -> Iterator[CaseServer]:
-    """Yield the server that all processes of the test run share, after starting it if necessary."""
+    """Start the server that all processes of the test run share, and yield a ``CaseServer``.
+
+    If another process has started it, uses the same server. Errors fail the test run.
+    """
     try:
         from .server import ServerStartError, use_shared_server  # noqa: PLC0415  see above
     except ImportError:  # Windows has no fcntl
@@ -143,9 +146,10 @@ def _use_embedded_server(run_id: str, seed: str, config: pytest.Config) -> Itera
 def _use_external_server(
     url: str, run_id: str, seed: str, config: pytest.Config
 ) -> Iterator[CaseServer]:
-    """Yield the ``CaseServer`` at ``url``, after seeding it unless ``seed`` is an empty string.
+    """Yield the running server at ``url`` as a ``CaseServer``, seeded as ``seed`` says.
 
-    A pytest-xdist worker uses a test namespace of its own, named after ``run_id``.
+    Does not seed it if ``seed`` is an empty string. A pytest-xdist worker uses a test namespace of
+    its own, named after ``run_id``, which is dropped on exit. Errors fail the test run.
     """
     from .client import CaseServer, CaseTestApi, CaseTestApiError  # noqa: PLC0415  see above
 

@@ -60,7 +60,11 @@ def use_shared_server(folder: Path, on_start: Callable[[str], None]) -> Iterator
 
 
 def _start_supervisor(folder: Path) -> str:
-    """Start the process that runs and stops the test server, and return the server's URL."""
+    """Start the process that runs and stops the test server, and return the server's URL.
+
+    Raises ``ServerStartError`` if the process ends, or does not write the URL into ``folder`` in
+    time.
+    """
     log, url = folder / "server.log", folder / "url"
     with log.open("a") as output:
         supervisor = subprocess.Popen(  # noqa: S603  no shell; runs this module

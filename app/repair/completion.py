@@ -43,9 +43,9 @@ DEFINITION_CLASSES = {resource.schema for resource in DEFINITIONS}
 
 
 def make_link_from_string(text: str, field: str, document_title: str | None) -> Json:
-    """Build a link (title, identifier, uri) from a string that a file contains in its place.
+    """Build a link, a dict with title, identifier and uri, from a string found in its place.
 
-    ``text`` is a URI, an identifier or a title. ``field`` is the name of the link's field; a link
+    ``text`` is a URI, an identifier or a title. ``field`` is the name of the link's field. A link
     to the document gets ``document_title`` as its title.
     """
     address = text.strip()
@@ -78,8 +78,8 @@ def fill_in_full_statement(item: Json, log: RepairLog) -> None:
 def fill_in_required_fields(entities: Entities, log: RepairLog) -> None:
     """Fill in missing required fields of entities with default values, and log each one.
 
-    A missing ``uri`` becomes a ``urn:uuid:`` URI, a missing ``lastChangeDateTime`` that of the
-    document. Fields of definitions get the value of a related field: ``title`` that of
+    The default of ``uri`` is a ``urn:uuid:`` URI, and the default of ``lastChangeDateTime`` is the
+    document's. Fields of definitions are copied from a related field, for example ``title`` from
     ``description``.
     """
     changed_at = _get_document_time(entities)

@@ -11,10 +11,10 @@ from .repair_log import Json, RepairLog
 
 
 def deduplicate(package: Json, log: RepairLog) -> None:
-    """Remove duplicate entities and associations from a package, keeping the first of each.
+    """Remove duplicate entities and associations from a package, in place.
 
-    Two associations are duplicates if they have the same identifier, or if they have the same type,
-    origin and destination.
+    Keeps the first of each. Two associations are duplicates if they have the same identifier, or if
+    they have the same type, origin and destination.
     """
     for schema, entities in _iter_entity_lists(CFPackage, package):
         entities[:] = list(_iter_unique_entities(schema, entities, log))
@@ -43,10 +43,10 @@ def _iter_entity_lists(
 def _iter_unique_entities(
     schema: type[Entity], entities: list[Any], log: RepairLog
 ) -> Iterator[Any]:
-    """Yield the entities of one class without duplicates, and log each removal.
+    """Yield the entities of the class ``schema`` without duplicates, and log each removal.
 
-    ``schema`` is the class. An entity that equals an earlier one is a duplicate, as is a
-    CFAssociation with the identifier of an earlier one.
+    An entity is a duplicate if it equals an earlier one. A CFAssociation is one even if only its
+    identifier equals that of an earlier one.
     """
     seen: dict[str, Json] = {}
     for entity in entities:

@@ -88,7 +88,8 @@ def suggest_string_fix(value: Any) -> Fix | None:
 def suggest_identifier_fix(value: Any) -> Fix | None:
     """Suggest an identifier for a number or for a string with surrounding white space.
 
-    Returns (repair kind, identifier), a fix that removes a blank field, or None.
+    Returns (repair kind, identifier), or ("empty-string", ``REMOVED``) for an empty string. Returns
+    None if there is no fix.
     """
     if not isinstance(value, str):
         return suggest_string_fix(value)
@@ -99,8 +100,8 @@ def suggest_identifier_fix(value: Any) -> Fix | None:
 def suggest_uri_fix(value: Any) -> Fix | None:
     """Suggest a URI with percent-encoded invalid characters, or with a missing slash added.
 
-    A slash is missing in ``/CFItemsUUID``, for example. Returns (repair kind, URI), a fix that
-    removes a blank field, or None.
+    A slash is missing in ``/CFItemsUUID``, for example. Returns (repair kind, URI), or
+    ("empty-string", ``REMOVED``) for a blank string. Returns None if there is no fix.
     """
     if not isinstance(value, str):
         return None
@@ -112,9 +113,10 @@ def suggest_uri_fix(value: Any) -> Fix | None:
 
 
 def suggest_date_fix(value: Any) -> Fix | None:
-    """Suggest the date for a timestamp in a date field, such as 2024-05-01.
+    """Suggest the date for a timestamp in a date field: 2024-05-01 for 2024-05-01T09:00:00Z.
 
-    Returns (repair kind, date), a fix that removes a blank field, or None.
+    Returns (repair kind, date), or ("empty-string", ``REMOVED``) for a blank string. Returns None
+    if there is no fix.
     """
     date_ = _parse_date(DATETIME, value)
     return ("datetime-for-date", date_) if date_ else _suggest_removal(value)
@@ -123,8 +125,8 @@ def suggest_date_fix(value: Any) -> Fix | None:
 def suggest_datetime_fix(value: Any) -> Fix | None:
     """Suggest a timestamp for a date, or for a timestamp that lacks a zone or the T.
 
-    The time of a date is midnight, and a missing zone is UTC. Returns (repair kind, timestamp), a
-    fix that removes a blank field, or None.
+    The time of a date is midnight, and a missing zone is UTC. Returns (repair kind, timestamp), or
+    ("empty-string", ``REMOVED``) for a blank string. Returns None if there is no fix.
     """
     if _parse_date(DATETIME_WITHOUT_ZONE, value):
         return "datetime-without-zone", f"{value}Z"
@@ -149,8 +151,8 @@ def _parse_date(pattern: re.Pattern[str], value: Any) -> str | None:
 def suggest_integer_fix(value: Any) -> Fix | None:
     """Suggest the integer that a string represents: ``("string-for-number", 5)`` for "5".
 
-    Returns (repair kind, integer), a fix that removes a blank field, or None, for example if the
-    integer has more than 32 bits.
+    Returns (repair kind, integer), or ("empty-string", ``REMOVED``) for a blank string. Returns
+    None if there is no fix, for example because the integer has more than 32 bits.
     """
     if not isinstance(value, str) or not INTEGER.fullmatch(value.strip()):
         return _suggest_removal(value)
@@ -161,8 +163,8 @@ def suggest_integer_fix(value: Any) -> Fix | None:
 def suggest_number_fix(value: Any) -> Fix | None:
     """Suggest the number that a string represents: ``("string-for-number", 1.5)`` for "1.5".
 
-    Returns (repair kind, number), a fix that removes a blank field, or None, for example if a
-    float cannot represent the number exactly.
+    Returns (repair kind, number), or ("empty-string", ``REMOVED``) for a blank string. Returns None
+    if there is no fix, for example because a float cannot represent the number exactly.
     """
     if not isinstance(value, str) or not NUMBER.fullmatch(value.strip()):
         return _suggest_removal(value)
@@ -184,9 +186,10 @@ def suggest_case_version_fix(value: Any) -> Fix | None:
 
 
 def _make_spelling_fixer(repair_kind: str, terms: tuple[str, ...]) -> Fixer:
-    """Return a fixer that corrects other spellings of ``terms``: Is_Child_Of to isChildOf.
+    """Return a fixer that corrects the spelling of ``terms``, such as Is_Child_Of to isChildOf.
 
-    The fixer returns (``repair_kind``, term), or None for a correct or an unknown term.
+    The fixer is a function from a value to (``repair_kind``, term). It returns None if the value is
+    correct or resembles none of the terms.
     """
     terms_by_key = {_normalize_term(term): term for term in terms}
 

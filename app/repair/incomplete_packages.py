@@ -73,8 +73,8 @@ class IncompletePackageCompleter:
     def complete_package(self) -> None:
         """Flatten nested items, override metadata, and add missing identifiers and associations.
 
-        Edits the package in place. Without nested items, it changes only if metadata options are
-        given.
+        Edits the package in place. Changes nothing if no item is nested and the user gives no
+        metadata.
         """
         edges = self._flatten_nested_items()
         if self._document is None or not (edges or self._metadata):
@@ -103,7 +103,11 @@ class IncompletePackageCompleter:
         return items if isinstance(items, list) else []
 
     def _flatten_nested_items(self) -> list[Edge]:
-        """Move nested items to CFItems; return (item, parent) pairs, or [] if none is nested."""
+        """Move nested items to the list CFItems, and return an (item, parent item) pair for each.
+
+        The parent of an item at the top is None. If no item is nested, returns [] and moves
+        nothing.
+        """
         holders = [(self._package, self._root)]
         if self._document is not None:
             key = _find_key(self._package, "CFDocument") or ""
@@ -137,7 +141,11 @@ class IncompletePackageCompleter:
         return edges
 
     def _iter_and_detach_children(self, roots: list[tuple[Any, str]]) -> Iterator[PlacedItem]:
-        """Yield (item, parent, original path) in tree order, removing the children of each item."""
+        """Yield (item, parent item, path in the original file) for each item of the tree.
+
+        Parents come before their children; the parent of a root is None. The list of children is
+        removed from each item.
+        """
         stack: list[PlacedItem] = [(item, None, path) for item, path in reversed(roots)]
         while stack:
             item, parent, path = stack.pop()
@@ -154,9 +162,10 @@ class IncompletePackageCompleter:
             stack.extend(reversed(children))
 
     def _create_document(self, excluded: set[str]) -> None:
-        """Create the missing CFDocument from the package's nonstandard fields, such as ``name``.
+        """Add the missing CFDocument to the package, made from fields such as ``name``.
 
-        ``excluded`` are the names of fields that contain nested items, not metadata.
+        The fields, which the standard does not define for packages, are moved. ``excluded`` are the
+        names of those that contain nested items, not metadata.
         """
         fields = {name.casefold() for name in CFPackage.model_fields}
         names = [
@@ -189,10 +198,10 @@ class IncompletePackageCompleter:
             self._document["identifier"] = options.identifier
 
     def _complete_document(self) -> str | None:
-        """Fill in the document's identifier and lastChangeDateTime; return the identifier.
+        """Fill in the document's identifier and lastChangeDateTime, and return the identifier.
 
-        Makes a missing identifier from the title and creator; returns None if one of these is
-        missing, too. With metadata options, a missing time becomes that of the file.
+        A missing identifier is made from the title and creator; without both, returns None. A
+        missing time becomes the time of the file if the user gives metadata.
         """
         document = self._document or {}
         identifier = _get_identifier(document)
@@ -230,10 +239,10 @@ class IncompletePackageCompleter:
             self._log.record("missing-identifier", path, None, identifier)
 
     def _add_missing_associations(self, edges: list[Edge], document_identifier: str) -> None:
-        """Add an isChildOf association for each (item, parent) pair in ``edges`` without one.
+        """Add an isChildOf association for each (item, parent) pair in ``edges`` that lacks one.
 
-        A parent of None stands for the document, whose identifier is ``document_identifier``; an
-        item that already has a parent is not made its child.
+        A parent of None stands for the document, whose identifier is ``document_identifier``. An
+        item that already has a parent gets no second one from such a pair.
         """
         key = _find_key(self._package, "CFAssociations") or "CFAssociations"
         associations = self._package.setdefault(key, [])
@@ -270,10 +279,10 @@ class IncompletePackageCompleter:
             self._number_siblings(group)
 
     def _number_siblings(self, siblings: list[tuple[Json, Any]]) -> None:
-        """Set the sequence numbers of siblings, given as (association, number in the file or None).
+        """Set the sequence numbers of siblings.
 
-        If no sibling has a number in the file, numbers all of them in file order; otherwise,
-        siblings without a number get none.
+        ``siblings`` contains (association, number in the file or None) pairs. If no sibling has a
+        number, all are numbered in file order. If only some have, the others get none.
         """
         if any(number is not None for _, number in siblings):
             for association, number in siblings:
@@ -286,16 +295,16 @@ class IncompletePackageCompleter:
 def derive_document_identifier(title: str, creator: str, derived: DerivedValues) -> str:
     """Return a UUID (version 5) made from a framework's title and creator.
 
-    Stores a description of its source in ``derived.identifier_source``, which import reports.
+    Sets ``derived.identifier_source`` to a phrase that names both, for the report of an import.
     """
     derived.identifier_source = f"the title {title!r} and the creator {creator!r}"
     return str(uuid5(NAMESPACE_URL, f"{creator}\n{title}"))
 
 
 def number_in_file_order(associations: list[Json], derived: DerivedValues) -> None:
-    """Number sibling associations, which are given in file order, in their ``sequenceNumber``.
+    """Set the ``sequenceNumber`` of the associations of siblings, which are in file order.
 
-    Appends their identifiers to ``derived.order``, because the file lacks these numbers.
+    Appends a tuple of their identifiers to ``derived.order``, because the file lacks these numbers.
     """
     derived.order.append(tuple(sibling["identifier"] for sibling in associations))
     numbers = number_siblings([None] * len(associations))

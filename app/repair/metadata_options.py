@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 
 @dataclass(frozen=True)
 class MetadataOptions:
-    """Metadata that the user gives a framework, and the time of change for entities without one.
+    """The title, creator and identifier that the user gives, and a default change time.
 
-    ``title``, ``creator`` and ``identifier`` replace the values in the file unless they are None.
+    The first three replace the values in the file unless they are None. ``changed`` is the
+    lastChangeDateTime of entities without one.
     """
 
     title: str | None = None

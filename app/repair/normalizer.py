@@ -142,10 +142,11 @@ class PackageNormalizer:
         return link
 
     def _move_unknown_to_extensions(self, model: type[CaseModel], obj: Json, path: str) -> None:
-        """Move the fields of ``obj`` that ``model``, its class, lacks to ``extensions``.
+        """Move the fields of ``obj`` that its class, ``model``, lacks to ``extensions``.
 
-        Drops them if the class, such as a link, has no ``extensions``. A field that contradicts one
-        in ``extensions``, or the field that it is an alias of, stays in place.
+        Drops them if the class, such as a link, has no ``extensions``. A field stays in place if
+        ``extensions`` or the standard's field for this alias has another value, because only a
+        person can decide which one is right.
         """
         unknown_fields = _find_unknown_fields(model, obj)
         extensions = get_or_create_extensions(model, obj) if unknown_fields else None
@@ -174,10 +175,10 @@ def _find_unknown_fields(model: type[CaseModel], obj: Json) -> list[str]:
 def _get_standard_name_and_value(
     model: type[CaseModel], name: str, value: Any
 ) -> tuple[str | None, Any]:
-    """Return the standard name of a field, and its value converted for that name.
+    """Return (name, value): the standard name of a field, and its value in the standard's form.
 
-    For ``sourcedId`` the name is ``identifier``; a string in ``licenseUri`` becomes a link. The
-    name is None if the field is unknown.
+    For example, ``sourcedId`` is renamed to ``identifier``, and a string in ``licenseUri`` becomes
+    a link in ``licenseURI``. The name is None if the field is unknown.
     """
     if name in FIELD_ALIASES and FIELD_ALIASES[name][0] in get_field_specs(model):
         standard, convert = FIELD_ALIASES[name]

@@ -172,11 +172,11 @@ def _serialize_document_link(document: str) -> str:
 
 
 class RepairedPackage:
-    """A package as a tree of JSON objects, repaired on creation, with the log of its repairs.
+    """The tree of JSON objects of a package, which the constructor repairs.
 
-    ``derived`` contains the values that the file lacks and the reader derived, such as identifiers.
-    ``entities`` contains each entity of the tree with its class, and ``inexact_numbers`` the
-    numbers of the file that a float cannot represent exactly.
+    ``log`` contains the repairs. ``derived`` contains values that the file lacks and the repairs
+    added, such as identifiers. ``entities`` lists each entity of the tree with its class.
+    ``inexact_numbers`` are problems about numbers that a float cannot represent exactly.
     """
 
     def __init__(
@@ -271,9 +271,10 @@ class RepairedPackage:
 
 
 def _find_entities_without_change_time(entities: Entities) -> set[tuple[str, str]]:
-    """Return the (class name, identifier) pairs of the entities that lack a time of change.
+    """Return (class name, identifier) for each entity whose change time is not its own.
 
-    Includes the document, because its time has been filled in with that of the file.
+    These are the entities without lastChangeDateTime, and the document, which got the time of the
+    file earlier.
     """
     return {
         (get_standard_name(schema), str(entity.get("identifier")))

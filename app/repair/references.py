@@ -124,7 +124,7 @@ class ReferenceResolver:
                     self._folded[schema][normalize_identifier(name)].add(identifier)
 
     def get_uri(self, identifier: str) -> str:
-        """Return the URI of the entity with an identifier; by default, a ``urn:uuid:`` URI."""
+        """Return the URI of the entity with an identifier, or else a ``urn:uuid:`` URI."""
         return self.uris.get(identifier) or make_uuid_urn(identifier)
 
     def has_target(self, field: str, identifier: object) -> bool:
@@ -137,7 +137,7 @@ class ReferenceResolver:
         return any(identifier in self._known[schema] for schema in TARGETS.get(field, ()))
 
     def resolve(self, field: str, reference: str) -> str | None:
-        """Return the identifier of the entity that matches a reference; None if none or several do.
+        """Return the identifier of the only entity that matches a reference, or None.
 
         ``reference`` is an identifier in any spelling, or a relative URI that ends with one.
         ``field`` is the name of the reference's field; for ``licenseURI``, only a CFLicense
@@ -171,11 +171,12 @@ def _get_last_segment(reference: str) -> str:
 def repair_reference(
     field: str, link: Json, source: str | None, references: ReferenceResolver, log: RepairLog
 ) -> None:
-    """Correct the identifier of a link that spells an entity's identifier differently.
+    """Correct a link whose identifier is another spelling of the identifier of an entity.
 
-    ``field`` is the name of the link's field. ``source`` is the string that the file contained in
-    place of the link object, or None. A link made from a string gets the entity's URI, as does a
-    link whose URI equals its identifier.
+    Edits ``link`` in place and records the repair in ``log``. ``field`` is the name of the link's
+    field. ``source`` is the string that the file contained in place of the link object, or None.
+    The link also gets the entity's URI if it was made from a string or its URI equals its
+    identifier.
     """
     before = link.get("identifier")
     if references.has_target(field, before):
@@ -196,10 +197,10 @@ def repair_reference(
 def repair_relative_uri(
     field: str, link: Json, references: ReferenceResolver, log: RepairLog
 ) -> None:
-    """Replace a link's relative URI with the URI of the entity that its identifier names.
+    """Replace a link's relative URI with the URI of the entity that has the link's identifier.
 
-    Changes nothing if the package has no such entity. ``field`` is the name of the link's field; an
-    entity of a class that the field cannot refer to does not count.
+    Edits ``link`` in place. Changes nothing unless the package contains the entity, and the field
+    named ``field`` may refer to entities of its class.
     """
     uri, identifier = link.get("uri"), link.get("identifier")
     if not isinstance(uri, str) or is_uri(uri) or not isinstance(identifier, str):
@@ -220,11 +221,11 @@ def is_identifier(value: object) -> TypeGuard[str]:
 
 
 def repair_external_link(link: Json, log: RepairLog) -> str | None:
-    """Replace an invalid identifier or URI of a link to a node outside the package.
+    """Replace an invalid identifier or URI of a link to a node outside the package, in place.
 
-    The new identifier is a UUID made from the old one or the link's URI or title; without it, the
-    whole framework would be invalid. Returns the old identifier if no field of the link contains it
-    any more, so that the caller can store it; otherwise None.
+    Otherwise the whole framework would be invalid. The new identifier is a UUID made from the old
+    identifier, the URI or the title. If the old identifier is then in no field of the link, returns
+    it for the caller to store. Returns None in all other cases.
     """
     replaced = None
     before = link.get("identifier")

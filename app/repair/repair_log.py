@@ -169,8 +169,8 @@ class RepairLog:
     def record_path(self, obj: Json, path: str) -> str:
         """Record and return the path that a JSON object has in the original file.
 
-        It is the path passed to ``record_path_before_move`` if a repair has moved the object, or
-        else ``path``, the object's current path.
+        ``path`` is its current path. If a repair has moved the object, the path given to
+        ``record_path_before_move`` is used instead.
         """
         path = self._paths[id(obj)] = self._paths_before_move.get(id(obj), path)
         return path

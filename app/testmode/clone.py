@@ -69,7 +69,7 @@ class DatabaseClone:
         """Copy the database ``template`` and return a ``DatabaseClone`` connected to the copy.
 
         ``cloner`` copies the database and later drops the copy. No connection to ``template`` may
-        be open. If ``is_undoable`` is true, ``restore_baseline`` can undo later writes.
+        be open. Only if ``is_undoable`` is true can ``restore_baseline`` undo later writes.
         """
         clone = cls(cloner, settings, await cloner.clone(template), template)
         await clone.open()
@@ -98,9 +98,10 @@ class DatabaseClone:
         await self.response_cache.close()
 
     async def restore_baseline(self) -> None:
-        """Undo all writes since the database was copied; no request may use it meanwhile.
+        """Undo all writes since the database was copied.
 
-        ETags and change-feed cursors that clients received earlier become invalid.
+        The caller must make sure that no request uses the clone meanwhile. ETags and change-feed
+        cursors that clients received earlier become invalid.
         """
         await self._close_cache()
         await baseline.restore_baseline(self.database)

@@ -77,8 +77,11 @@ class Fault(RequestFilter):
     apply_request: bool = False
     """With ``status`` and ``reset``: handle the request before the response fails."""
 
-    def get_nth_as_list(self) -> list[int]:
-        """Return ``nth`` as a list; [] selects all matching requests."""
+    def list_request_numbers(self) -> list[int]:
+        """Return the 1-based numbers of the matching requests that get the fault, from ``nth``.
+
+        An empty list means that all matching requests get it.
+        """
         return [self.nth] if isinstance(self.nth, int) else self.nth or []
 
     @model_validator(mode="after")
@@ -89,7 +92,7 @@ class Fault(RequestFilter):
             problems.append("a fault needs one of status, delay, reset, body and slow_body")
         if len(effects) > 1:
             problems.append(f"{' and '.join(effects)} cannot be combined")
-        if any(number < 1 for number in self.get_nth_as_list()):
+        if any(number < 1 for number in self.list_request_numbers()):
             problems.append("nth counts from 1, so that 0 would select no request")
         if self.status is None and (self.retry_after is not None or self.description):
             problems.append("retry_after and description need a status")
@@ -126,12 +129,12 @@ class FaultRule:
         self.fault = fault
         self.matched = self.applied = 0
         self._random = random.Random(fault.seed)  # noqa: S311  must be repeatable, not secret
-        self._nth = set(fault.get_nth_as_list())
+        self._nth = set(fault.list_request_numbers())
 
     def count_and_check_request(self, entry: LoggedRequest) -> bool:
-        """Count a request if it matches the fault; return whether the fault applies to the request.
+        """Count a request if it matches the fault, and return whether to inject the fault into it.
 
-        A fault can apply to only some of the matching requests, such as the first two.
+        A fault can be limited to some of the matching requests, such as the first two.
         """
         fault = self.fault
         if not fault.matches(entry):
@@ -160,7 +163,10 @@ class FaultList:
         self.rules = [FaultRule(fault) for fault in faults]
 
     def add(self, faults: list[Fault]) -> None:
-        """Append faults to the list; faults that were added earlier take precedence."""
+        """Append faults to the list.
+
+        Faults that were added earlier take precedence.
+        """
         self.rules += [FaultRule(fault) for fault in faults]
 
     def count_and_choose_fault(self, entry: LoggedRequest) -> Fault | None:
@@ -179,11 +185,11 @@ class FaultList:
 async def inject_fault(
     fault: Fault, app: ASGIApp, scope: Scope, receive: Receive, send: Send
 ) -> None:
-    """Answer a request with a fault: a delay, an error, an altered body or a reset connection.
+    """Respond to a request with a fault: a delay, error, altered body or connection reset.
 
     ``app`` is the ASGI application. It handles the request if the fault only delays or alters the
-    response, or if ``fault.apply_request`` is true; then the request takes effect, although the
-    client gets an error.
+    response. If ``fault.apply_request`` is true, it handles the request in every case, so that a
+    write takes effect although the client gets an error.
     """
     if fault.delay:
         await asyncio.sleep(fault.delay)
@@ -225,7 +231,7 @@ class _BufferedResponse:
     async def send(self, send: Send, *, malformed: bool, seconds: float) -> None:
         """Send the response in ten chunks over ``seconds``, or at once if this is 0.
 
-        If ``malformed``, sends only half of the body, as if it were complete.
+        If ``malformed`` is true, sends only half of the body, with the Content-Length of that half.
         """
         body = bytes(self._body)
         if malformed:
@@ -239,7 +245,10 @@ class _BufferedResponse:
         await send({"type": "http.response.body", "body": b""})
 
     async def send_half_of_body(self, send: Send) -> None:
-        """Send the headers with the full Content-Length, but only the first half of the body."""
+        """Send the headers with the full Content-Length, but only the first half of the body.
+
+        The caller then closes the connection, which the client sees as a truncated response.
+        """
         body = bytes(self._body)
         await send(self._start_with_length(max(1, len(body))))
         half = body[: len(body) // 2]
@@ -270,7 +279,7 @@ async def _wait_for_disconnect(receive: Receive) -> None:
 
 
 def _build_injected_error(fault: Fault, status: int, path: str) -> Response:
-    """Build the error response of a fault with the given status.
+    """Build the error response of a fault with the given status, as a Starlette ``Response``.
 
     The body is an OAuth 2 error for token endpoints, and for other paths an error of the path's API
     profile.

@@ -205,7 +205,10 @@ def _get_bearer_token(headers: Headers) -> str:
 
 
 async def _parse_client_id(scope: Scope, body: bytes) -> str | None:
-    """Return the client ID in the body of a token request, or None if there is none."""
+    """Return the client ID in the body of a token request, or None if there is none.
+
+    ``scope`` is the ASGI scope of the request, whose headers may contain the ID instead.
+    """
 
     async def receive_again() -> Message:
         return {"type": "http.request", "body": body}
@@ -237,7 +240,10 @@ class RequestRecorder:
         self._started = time.perf_counter()
 
     async def receive(self) -> Message:
-        """Return the next ASGI message of the request; record the start of the body for the log."""
+        """Return the next ASGI message of the request, and record the body's start for the log.
+
+        This replaces ``receive`` of the ASGI server.
+        """
         if self._read_ahead:
             return self._read_ahead.pop(0)
         async with self._receive_lock:

@@ -90,8 +90,8 @@ class Namespace:
     async def acquire_app_state(self, *, writes: bool) -> AsyncIterator[AppState]:
         """Yield the application state for a request, and keep its database from being dropped.
 
-        ``writes`` must be true if the request may change data, so that the next reset restores
-        them.
+        Waits while the database is being switched. ``writes`` must be true if the request may
+        change data, because the next reset otherwise assumes that the database is unmodified.
         """
         await self._is_available.wait()
         app_state, clone = self.app_state, self.current
@@ -100,7 +100,7 @@ class Namespace:
             yield app_state
 
     async def reset(self) -> None:
-        """Restore the seed data; clear faults, request log, token lifetimes and failed logins.
+        """Restore the seed data, and clear faults, requests, token lifetimes and failed logins.
 
         Tests call this so that no test depends on another.
         """
@@ -115,9 +115,9 @@ class Namespace:
     async def replace_seed(self, empty_template: str, packages: Sequence[PreparedPackage]) -> str:
         """Replace the seed data with packages and reset; return the name of the old seed database.
 
-        The packages are written to a copy of the database ``empty_template``. If a package cannot
-        be stored, raises the same error as an upload, and nothing changes. The caller must drop the
-        old database if no other namespace uses it.
+        The packages are written to a copy of the database ``empty_template``. If ``write_package``
+        raises an error for one of them, nothing changes. The caller must drop the old database if
+        no other namespace uses it.
         """
         async with self._change_lock:
             settings = self.app_state.settings
@@ -156,7 +156,10 @@ class Namespace:
         self.snapshots[name] = database
 
     async def restore_snapshot(self, name: str) -> None:
-        """Replace the current data with a snapshot; keep the faults and the request log."""
+        """Replace the current data with those of a snapshot.
+
+        The faults and the request log stay as they are. Raises ``NotFound`` for an unknown name.
+        """
         async with self._change_lock:
             await self._switch_to_template(self._snapshot_database(name))
 
@@ -201,7 +204,8 @@ class Namespace:
     async def _switch_to_template(self, template: str) -> None:
         """Switch the namespace to an unmodified copy of the database ``template``.
 
-        Requests wait meanwhile. Does not copy if the current clone is such a copy already.
+        Requests wait meanwhile. Does nothing if the current clone is a copy of it and was not
+        written to.
         """
         self.generation += 1
         old_clone = self.current
@@ -223,8 +227,9 @@ class Namespace:
     async def _get_or_create_clone(self, template: str) -> DatabaseClone:
         """Return an unmodified copy of the database ``template``.
 
-        If the current or previous clone is a copy of ``template``, waits for its requests, undoes
-        its writes and returns it. Creates a clone if neither is, or if a request takes too long.
+        Reuses the current or the previous clone if it is a copy of ``template``, after waiting for
+        its requests and undoing its writes. Otherwise, or if a request takes too long, creates a
+        new clone.
         """
         for clone in (self.current, self._previous):
             if clone and clone.template == template:
@@ -282,10 +287,10 @@ class NamespaceRegistry:
     async def open(
         cls, settings: Settings, create_state: StateFactory
     ) -> AsyncIterator[NamespaceRegistry]:
-        """Yield a registry with the default namespace, seeded with a copy of the server's database.
+        """Yield a ``NamespaceRegistry`` whose default namespace has a copy of the server's data.
 
-        All namespaces use copies, which are dropped on exit; the server's database is never
-        modified. ``create_state`` creates the application state for a database.
+        All namespaces use copies of the database, which are dropped on exit. The server's database
+        is never modified. ``create_state`` creates the application state for a database.
         """
         async with DatabaseCloner.open(settings.database_url) as cloner:
             seed = await DatabaseClone.create(cloner, settings, cloner.main)

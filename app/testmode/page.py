@@ -24,9 +24,9 @@ router = APIRouter(route_class=PageRoute, dependencies=[Depends(auth.require_rea
 async def show_test_mode_page(
     request: Request, current: NamespaceDep, registry: RegistryDep, namespace: str = ""
 ) -> Response:
-    """Show the faults and newest requests of a test namespace.
+    """Return an HTML page with the faults and newest requests of a test namespace.
 
-    ``namespace`` is its name; if empty, the page shows the namespace of the request. Raises
+    ``namespace`` is its name. If it is empty, the page shows the namespace of the request. Raises
     ``NotFound`` for an unknown name.
     """
     name = namespace or current.name

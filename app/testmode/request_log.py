@@ -109,7 +109,10 @@ class RequestLog:
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        """Create an empty log; ``secrets`` are strings that it must never contain."""
+        """Create an empty request log.
+
+        ``secrets`` are strings that the log must never contain.
+        """
         self._redactor = Redactor(secrets)
         self._entries: deque[LoggedRequest] = deque()
         self._with_body: dict[int, LoggedRequest] = {}
@@ -217,7 +220,7 @@ class RequestExpectation(RequestFilter):
 
 
 def is_json_subset(expected: Any, actual: Any) -> bool:
-    """Return whether two JSON values are equal, apart from additional fields in ``actual``.
+    """Return whether ``actual`` equals ``expected``, ignoring additional fields in ``actual``.
 
     ``{"a": 1}`` is a subset of ``{"a": 1, "b": 2}``. Lists must have the same length.
     """
@@ -234,7 +237,7 @@ def is_json_subset(expected: Any, actual: Any) -> bool:
 def find_unmet_expectations(
     log: RequestLog, expectations: Sequence[RequestExpectation]
 ) -> Iterator[str]:
-    """Yield a message for each expectation that the requests in ``log`` do not meet.
+    """Yield a message for each expectation that the logged requests do not meet.
 
     Each message also lists the logged requests for the expected path.
     """

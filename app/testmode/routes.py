@@ -68,7 +68,10 @@ class Seed(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _wrap_single_package(cls, body: Any) -> Any:
-        """Accept a single CFPackage as the request body, as if it were in ``packages``."""
+        """Return ``{"packages": [body]}`` if the request body is a CFPackage, or else the body.
+
+        In this way, a client can send one package without the field ``packages``.
+        """
         if isinstance(body, dict) and PACKAGE_FIELDS & body.keys():
             return {"packages": [body]}
         return body
@@ -165,7 +168,10 @@ async def describe_namespace(namespace: NamespaceDep) -> Response:
 
 @router.post("/reset")
 async def reset_namespace(namespace: NamespaceDep) -> Response:
-    """Restore the seed data; clear the faults, request log, token lifetimes and failed logins."""
+    """Restore the seed data, and clear faults, requests, token lifetimes and failed logins.
+
+    Returns the namespace's description and the duration.
+    """
     return await _time_operation(namespace, namespace.reset())
 
 
@@ -190,9 +196,10 @@ async def seed_namespace(
 
 
 def _parse_packages(seed: Seed, *, repair: bool) -> Iterator[PreparedPackage]:
-    """Yield the parsed packages of a seed, after repairing them if ``repair`` is true.
+    """Yield the seed's packages as ``PreparedPackage`` objects, repaired if ``repair`` is true.
 
-    If packages are invalid, raises ``UnprocessableContent`` at the end, with the problems of all.
+    The sample framework comes first if the seed includes it. If packages are invalid, raises
+    ``UnprocessableContent`` at the end, with all problems of all of them.
     """
     if seed.sample:
         yield parse_package(read_sample())
@@ -248,7 +255,10 @@ async def list_namespaces(namespaces: RegistryDep) -> Response:
 
 @router.delete("/namespaces/{name}")
 async def drop_namespace(name: str, namespaces: RegistryDep) -> Response:
-    """Drop a test namespace with its data; the next request that names it creates it again."""
+    """Drop a test namespace with its data.
+
+    The next request that names the namespace creates it again.
+    """
     await namespaces.drop(name)
     return Response(status_code=204)
 
@@ -347,8 +357,8 @@ async def verify_requests(request: Request, namespace: NamespaceDep) -> Response
 async def create_token(request: Request, namespace: NamespaceDep, issuer: IssuerDep) -> Response:
     """Create an access token for the client and with the scopes given in the request body.
 
-    With a ``defect``, such as "expired", the token is invalid in this way. Returns it as
-    ``access_token``.
+    With a ``defect``, such as "expired", the token is invalid in this way. Returns a JSON object
+    with ``access_token`` and ``token_type``.
     """
     token = await _parse_body(request, TOKEN_REQUEST, empty="{}")
     client = token.client_id or namespace.app_state.settings.client_id
@@ -381,9 +391,10 @@ async def clear_token_lifetimes(issuer: IssuerDep) -> Response:
 
 @router.post("/keys/rotate")
 async def rotate_keys(request: Request, namespace: NamespaceDep, issuer: IssuerDep) -> Response:
-    """Create a key that signs tokens from now on; return its ID as ``kid``, all IDs as ``kids``.
+    """Create a key that signs tokens from now on.
 
-    Tokens signed by older keys stay valid, unless the query contains ``revoke=true``.
+    Returns its ID as ``kid`` and the IDs of all keys as ``kids``. Tokens signed by older keys stay
+    valid, unless the query contains ``revoke=true``.
     """
     kid = await namespace.rotate_keys(issuer, revoke=_parse_flag(request, "revoke"))
     return json_response({"kid": kid, "kids": list(issuer.key_ids)}, 201)
@@ -411,7 +422,7 @@ def _namespace_to_dict(namespace: Namespace) -> dict[str, Any]:
 
 
 async def _parse_body(request: Request, schema: TypeAdapter[Model], *, empty: str = "") -> Model:
-    """Parse the JSON body of a request and validate it against ``schema``.
+    """Return the JSON body of a request as an instance of the type of ``schema``.
 
     ``empty`` is the JSON that an empty body stands for, such as "{}". Raises ``BadRequest`` if the
     body is not JSON, ``UnprocessableContent`` if it does not match the schema.
@@ -427,9 +438,9 @@ async def _parse_body(request: Request, schema: TypeAdapter[Model], *, empty: st
 
 
 def _parse_query(request: Request, schema: TypeAdapter[Model]) -> Model:
-    """Return the query parameters of a request, validated against ``schema``.
+    """Return the query parameters of a request as an instance of the type of ``schema``.
 
-    Raises ``BadRequest`` with all problems if they do not match it.
+    Raises ``BadRequest`` with all problems if they do not match the schema.
     """
     try:
         return schema.validate_python(dict(request.query_params))

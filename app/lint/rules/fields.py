@@ -31,7 +31,7 @@ because no longer one was ever registered."""
 
 
 def find_nonconformant_identifiers(index: PackageIndex) -> Iterator[Finding]:
-    """Find identifiers that are not UUIDs in the format required by the standard."""
+    """Yield a finding for each identifier that is not a UUID in the standard's format."""
     for node in index.nodes:
         identifier = node.identifier
         if identifier is not None and not re.fullmatch(CONFORMANT_UUID_PATTERN, identifier):
@@ -48,7 +48,7 @@ def _explain_nonconformity(identifier: str) -> str:
 
 
 def find_duplicate_identifiers(index: PackageIndex) -> Iterator[Finding]:
-    """Find entities that reuse the identifier of an earlier entity in the package."""
+    """Yield a finding for each entity with the identifier of an earlier entity in the package."""
     for node in index.nodes:
         if node.identifier is None:
             continue
@@ -59,7 +59,7 @@ def find_duplicate_identifiers(index: PackageIndex) -> Iterator[Finding]:
 
 
 def find_duplicate_associations(index: PackageIndex) -> Iterator[Finding]:
-    """Find associations with the same type, origin and destination as an earlier one.
+    """Yield a finding for each association with the type and both ends of an earlier one.
 
     Skips associations that also have the same identifier, because ``find_duplicate_identifiers``
     reports them.
@@ -73,7 +73,7 @@ def find_duplicate_associations(index: PackageIndex) -> Iterator[Finding]:
 
 
 def find_uri_mismatches(index: PackageIndex) -> Iterator[Finding]:
-    """Find entities whose ``uri`` does not contain their identifier."""
+    """Yield a finding for each entity whose ``uri`` does not contain its identifier."""
     for node in index.nodes:
         uri, identifier = get_string(node.body, "uri"), node.identifier
         if uri and identifier and identifier.casefold() not in unquote(uri).casefold():
@@ -81,7 +81,10 @@ def find_uri_mismatches(index: PackageIndex) -> Iterator[Finding]:
 
 
 def find_duplicate_codes(index: PackageIndex) -> Iterator[Finding]:
-    """Find items whose code (humanCodingScheme) an earlier item with another identifier has."""
+    """Yield a finding for each item with the code (humanCodingScheme) of an earlier item.
+
+    Items with the same identifier are skipped, because ``find_duplicate_identifiers`` reports them.
+    """
     first_nodes: dict[str, Node] = {}
     for item in index.get_nodes_by_kind("CFItem"):
         code = (get_string(item.body, "humanCodingScheme") or "").strip()
@@ -92,7 +95,7 @@ def find_duplicate_codes(index: PackageIndex) -> Iterator[Finding]:
 
 
 def find_empty_statements(index: PackageIndex) -> Iterator[Finding]:
-    """Find items whose fullStatement is empty or consists only of whitespace."""
+    """Yield a finding for each item whose fullStatement is empty or only whitespace."""
     for item in index.get_nodes_by_kind("CFItem"):
         statement = get_string(item.body, "fullStatement")
         if statement is not None and not statement.strip():
@@ -100,7 +103,10 @@ def find_empty_statements(index: PackageIndex) -> Iterator[Finding]:
 
 
 def find_invalid_date_ranges(index: PackageIndex) -> Iterator[Finding]:
-    """Find documents and items whose statusEndDate is before their statusStartDate."""
+    """Yield a finding for each document or item that ends before it starts.
+
+    The fields are statusStartDate and statusEndDate.
+    """
     for node in index.get_nodes_by_kind("CFDocument", "CFItem"):
         start, end = (_parse_date(node, f"status{name}Date") for name in ("Start", "End"))
         if start and end and start > end:
@@ -115,7 +121,10 @@ def _parse_date(node: Node, field: str) -> date | None:
 
 
 def find_invalid_languages(index: PackageIndex) -> Iterator[Finding]:
-    """Find values of ``language`` that are not BCP 47 tags; each value is reported once."""
+    """Yield a finding for each value of ``language`` that is not a BCP 47 tag.
+
+    A value that several entities have is reported once, at the first of them.
+    """
     for value, nodes in _group_by_value(index, "language").items():
         # The implementation guide writes en_US.
         if not LANGUAGE.fullmatch(value.replace("_", "-")):
@@ -124,7 +133,10 @@ def find_invalid_languages(index: PackageIndex) -> Iterator[Finding]:
 
 
 def find_unknown_education_levels(index: PackageIndex) -> Iterator[Finding]:
-    """Find values of educationLevel that are not CEDS codes; each value is reported once."""
+    """Yield a finding for each value of educationLevel that is not a CEDS code.
+
+    A value that several entities have is reported once, at the first of them.
+    """
     for value, nodes in _group_by_value(index, "educationLevel").items():
         if value not in EDUCATION_LEVELS:
             message = f"{value!r} is not a code such as KG, 01 or 12{_format_count(nodes)}"

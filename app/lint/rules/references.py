@@ -37,7 +37,7 @@ REDUNDANT_LINK_FIELDS = {
 
 
 def find_external_associations(index: PackageIndex) -> Iterator[Finding]:
-    """Find associations with an origin or destination outside the package.
+    """Yield a finding for each origin or destination of an association outside the package.
 
     Skips isChildOf associations, which ``find_dangling_tree_edges`` reports, and nodes outside
     CASE, whose ``targetType`` starts with ``ext:``.
@@ -52,7 +52,10 @@ def find_external_associations(index: PackageIndex) -> Iterator[Finding]:
 
 
 def find_links_to_missing_definitions(index: PackageIndex) -> Iterator[Finding]:
-    """Find links to definitions that the package lacks; yield one finding per definition."""
+    """Yield a finding for each definition that is linked but missing from the package.
+
+    The finding is at the first entity that refers to it.
+    """
     users: dict[tuple[str, str], list[Node]] = defaultdict(list)
     for node in index.get_nodes_by_kind("CFDocument", "CFItem", "CFAssociation"):
         for field in LINK_FIELDS.keys() & node.body.keys():
@@ -67,9 +70,9 @@ def find_links_to_missing_definitions(index: PackageIndex) -> Iterator[Finding]:
 
 
 def find_unused_definitions(index: PackageIndex) -> Iterator[Finding]:
-    """Find definitions that no entity refers to.
+    """Yield a finding for each definition that no entity refers to.
 
-    A definition also counts as used if a definition below it in the hierarchy is used.
+    A definition is in use as well if a definition below it in the hierarchy is in use.
     """
     users = index.get_nodes_by_kind("CFDocument", "CFItem", "CFAssociation")
     linked_identifiers = {
@@ -122,7 +125,7 @@ def _format_title(definition: Node) -> str:
 
 
 def find_document_mismatches(index: PackageIndex) -> Iterator[Finding]:
-    """Find items and associations whose CFDocumentURI refers to another document."""
+    """Yield a finding for each item or association whose CFDocumentURI is another document's."""
     root = index.document
     if not (root and root.identifier):
         return
@@ -134,9 +137,10 @@ def find_document_mismatches(index: PackageIndex) -> Iterator[Finding]:
 
 
 def find_redundant_links(index: PackageIndex) -> Iterator[Finding]:
-    """Find links from entities to the document or package that contains them.
+    """Yield a finding for each class of entities with links to their own document or package.
 
-    Yields one finding for each class of entities with such links, at the first of them.
+    The finding is at the first such entity and gives their number. The links are redundant, because
+    a package contains its entities.
     """
     for kind, field in REDUNDANT_LINK_FIELDS.items():
         nodes = [node for node in index.get_nodes_by_kind(kind) if field in node.body]
@@ -146,7 +150,10 @@ def find_redundant_links(index: PackageIndex) -> Iterator[Finding]:
 
 
 def find_rubric_reference_errors(index: PackageIndex) -> Iterator[Finding]:
-    """Find rubric criteria and levels that name the wrong parent or refer to an unknown item."""
+    """Yield a finding for each mistake in the references of rubric criteria and levels.
+
+    A mistake is the identifier of another parent, or a CFItemURI to an item outside the package.
+    """
     nodes = {
         id(node.body): node
         for node in index.get_nodes_by_kind("CFRubricCriterion", "CFRubricCriterionLevel")

@@ -13,7 +13,7 @@ MAX_LISTED_NODES = 8
 
 
 def find_self_loops(index: PackageIndex) -> Iterator[Finding]:
-    """Find associations whose origin and destination are the same node."""
+    """Yield a finding for each association whose origin and destination are the same node."""
     for edge in index.edges:
         if edge.origin == edge.destination:
             message = f"{edge.type} from {index.format_label(edge.origin)} to itself"
@@ -21,7 +21,10 @@ def find_self_loops(index: PackageIndex) -> Iterator[Finding]:
 
 
 def find_documents_used_as_children(index: PackageIndex) -> Iterator[Finding]:
-    """Find isChildOf associations whose child is the document, the root of the tree."""
+    """Yield a finding for each isChildOf association whose child is the document.
+
+    The document is the root of the tree, so such an association is probably reversed.
+    """
     root = index.document
     for edge in index.edges_by_child.get((root and root.identifier) or "", []):
         message = (
@@ -32,7 +35,7 @@ def find_documents_used_as_children(index: PackageIndex) -> Iterator[Finding]:
 
 
 def find_cycles(index: PackageIndex) -> Iterator[Finding]:
-    """Find cycles of isChildOf associations; report the association that closes each cycle.
+    """Yield a finding for each isChildOf association that closes a cycle.
 
     This is a depth-first search from each child towards its ancestors.
     """
@@ -71,7 +74,7 @@ def _describe_cycle(index: PackageIndex, nodes: list[str]) -> str:
 
 
 def find_nodes_with_several_parents(index: PackageIndex) -> Iterator[Finding]:
-    """Find documents and items that are children of more than one parent."""
+    """Yield a finding for each document or item with more than one parent."""
     for child, edges in index.edges_by_child.items():
         parents = list(dict.fromkeys(edge.destination for edge in edges))
         if len(parents) > 1 and child in index.by_identifier:
@@ -81,7 +84,10 @@ def find_nodes_with_several_parents(index: PackageIndex) -> Iterator[Finding]:
 
 
 def find_orphans(index: PackageIndex) -> Iterator[Finding]:
-    """Find items that are not the child of any node; tree views do not show them."""
+    """Yield a finding for each item that is not the child of any node.
+
+    Tree views do not show such items.
+    """
     for item in index.get_nodes_by_kind("CFItem"):
         if item.identifier is not None and item.identifier not in index.edges_by_child:
             count = len(index.edges_by_parent.get(item.identifier, []))
@@ -91,7 +97,7 @@ def find_orphans(index: PackageIndex) -> Iterator[Finding]:
 
 
 def find_dangling_tree_edges(index: PackageIndex) -> Iterator[Finding]:
-    """Find isChildOf associations whose child or parent is not in the package."""
+    """Yield a finding for each end of an isChildOf association that is not in the package."""
     for edge in index.tree_edges:
         if edge.origin not in index.tree_node_identifiers:
             message = f"no item of this package has the identifier {edge.origin}"
@@ -102,7 +108,7 @@ def find_dangling_tree_edges(index: PackageIndex) -> Iterator[Finding]:
 
 
 def find_duplicate_sequence_numbers(index: PackageIndex) -> Iterator[Finding]:
-    """Find children of the same parent that have the same sequence number."""
+    """Yield a finding for each sequence number that several children of a parent have."""
     for parent, edges in index.edges_by_parent.items():
         by_number: dict[int, list[Edge]] = defaultdict(list)
         for edge in edges:
@@ -117,7 +123,10 @@ def find_duplicate_sequence_numbers(index: PackageIndex) -> Iterator[Finding]:
 
 
 def find_missing_sequence_numbers(index: PackageIndex) -> Iterator[Finding]:
-    """Find parents of which some children have a sequence number and others have none."""
+    """Yield a finding for each parent with both numbered and unnumbered children.
+
+    The finding is at the first association without a ``sequenceNumber``.
+    """
     for parent, edges in index.edges_by_parent.items():
         unnumbered = [edge for edge in edges if "sequenceNumber" not in edge.node.body]
         if unnumbered and len(unnumbered) < len(edges):
@@ -127,7 +136,10 @@ def find_missing_sequence_numbers(index: PackageIndex) -> Iterator[Finding]:
 
 
 def find_duplicate_statements(index: PackageIndex) -> Iterator[Finding]:
-    """Find children of the same parent with the same statement, ignoring case and spaces."""
+    """Yield a finding for each child that has the statement of an earlier child of its parent.
+
+    Letter case and white space are ignored.
+    """
     for parent, edges in index.edges_by_parent.items():
         first_origins: dict[str, str] = {}
         for edge in edges:
