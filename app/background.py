@@ -21,6 +21,9 @@ async def background_task(coroutine: Coroutine[None, None, None]) -> AsyncIterat
 
 
 async def run_warm_up(work: Callable[[], None]) -> None:
-    """Run ``work`` in a thread shortly after start-up, so that no request has to wait for it."""
+    """Run ``work`` in a thread shortly after start-up, so that no request has to wait for it.
+
+    Returns when ``work`` has ended, and raises its errors.
+    """
     await asyncio.sleep(WARM_UP_DELAY_SECONDS)
     await asyncio.to_thread(work)

@@ -134,15 +134,16 @@ class DatabaseUrl:
 
     @property
     def connect_timeout(self) -> float | None:
-        """Seconds to wait for each host to accept a connection, or None for the default."""
+        """Seconds that each host has to accept a connection, or None if unset or 0 in the URL."""
         seconds = int(self.parameters.get("connect_timeout", "0"))
         return float(seconds) if seconds > 0 else None
 
     @property
     def is_pooled(self) -> bool | None:
-        """True if the URL declares a transaction pooler, False if it denies one, else None.
+        """True if the URL declares a transaction pooler, False if it declares none, else None.
 
-        The parameter ``pgbouncer`` says so: ``true``, ``prepared`` or ``false``.
+        The URL parameter ``pgbouncer`` is ``true`` or ``prepared`` for a pooler, and ``false`` for
+        none.
         """
         value = self.parameters.get("pgbouncer")
         return None if value is None else value != "false"
@@ -153,9 +154,10 @@ class DatabaseUrl:
         return not self.is_pooled or self.parameters["pgbouncer"] == "prepared"
 
     def with_pooler_parameter(self, value: str = "true") -> str:
-        """Return the URL with the parameter ``pgbouncer``, which marks a transaction pooler.
+        """Return the URL as a string, with the parameter ``pgbouncer`` set to ``value``.
 
-        ``value`` is ``prepared`` if the pooler supports prepared statements, else ``true``.
+        The parameter declares a transaction pooler: ``prepared`` if it supports prepared
+        statements, else ``true``. The string contains the password.
         """
         return self._render(self.database, self.password, {**self.parameters, "pgbouncer": value})
 
@@ -227,7 +229,7 @@ class DatabaseUrl:
         return [(host, port) for host, _ in self.hosts]
 
     def with_database(self, name: str) -> str:
-        """Return the URL of another database on the same server."""
+        """Return the URL of another database on the same server as a string with the password."""
         return self._render(name, self.password, self.parameters)
 
     def to_redacted_url(self) -> str:
@@ -258,9 +260,10 @@ def _format_authority(host: str, port: int) -> str:
 
 @lru_cache(maxsize=32)
 def parse_database_url(url: str) -> DatabaseUrl:
-    """Parse a Postgres connection URL and check that all of its parameters are supported.
+    """Parse a Postgres connection URL into a ``DatabaseUrl``.
 
-    Raises ``ValueError``, whose message never contains the password.
+    Raises ``ValueError`` if the URL is invalid or has an unsupported parameter. The message never
+    contains the password.
     """
     scheme = SCHEME.match(url)
     if not scheme:
@@ -299,8 +302,9 @@ def _split_credentials(text: str) -> tuple[str, str]:
 def _require_escaped_password(credentials: str, hosts: str, path: str, query: str) -> None:
     """Raise ``ValueError`` if the password seems to contain unescaped reserved characters.
 
-    The arguments are the parts of the URL. If a password contains ``/`` or ``?``, its end is in the
-    parts after the credentials.
+    The arguments are the parts of ``credentials@hosts/path?query``. If the password contains ``@``,
+    ``/`` or ``?``, the URL was split at that character, and a later part contains the rest of the
+    password.
     """
     unescaped = []
     is_query = all("=" in part for part in query.split("&") if part)
@@ -333,9 +337,10 @@ def _parse_parameters(query: str) -> dict[str, str]:
 
 
 def _parse_hosts(hosts: str, parameters: Mapping[str, str]) -> tuple[tuple[str, int], ...]:
-    """Parse ``host1:port1,host2`` into (host, port) pairs.
+    """Parse ``host1:port1,host2`` into a tuple of (host, port) pairs.
 
-    A host without a port gets the one in ``parameters``, which are those of the URL, or else 5432.
+    ``parameters`` are the URL's parameters. A host without a port gets their ``port``, which may
+    list one port per host, or else 5432. Raises ``ValueError`` for an invalid host or port.
     """
     if not hosts:
         return ()

@@ -85,9 +85,10 @@ class Forbidden(CaseServerError, status=403, code="forbidden"):
 
 
 class NotFound(CaseServerError, status=404, code="unknown"):
-    """Raised (404) if no entity of the type has the identifier, or it has been deleted.
+    """Raised (404) if no entity of a type such as CFItem has the identifier, or it was deleted.
 
-    The code is ``invalid_id`` if the standard does not permit identifiers of that form.
+    The error code is ``unknown``, or ``invalid_id`` if the identifier is not a UUID in the form
+    that the standard requires.
     """
 
     def __init__(self, kind: str, identifier: str, advice: str = "") -> None:

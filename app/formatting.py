@@ -29,12 +29,18 @@ def truncate(text: str, max_chars: int) -> str:
 
 
 def format_connection_error(error: Exception) -> str:
-    """Return the message of a network error without its errno, such as "Connection refused"."""
+    """Return the message of an exception without its errno, such as "Connection refused".
+
+    If the exception has no message, returns the name of its class.
+    """
     return re.sub(r"^\[Errno -?\d+\] ", "", str(error)) or type(error).__name__
 
 
 def escape_control_characters(text: str) -> str:
-    r"""Replace unprintable characters, which could control a terminal: ESC becomes ``\u001b``."""
+    r"""Return ``text`` with unprintable characters escaped, for example ESC as ``\u001b``.
+
+    Without this, they could control the terminal on which the text is printed.
+    """
     return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
 
 

@@ -105,7 +105,10 @@ def _iter_routers(settings: Settings) -> Iterator[tuple[str, APIRouter, list[str
 
 
 def _add_middleware(app: FastAPI, settings: Settings) -> None:
-    """Add the middleware; the one that is added last runs first."""
+    """Add the middleware that the settings require, such as CORS, to the application.
+
+    The middleware that is added last runs first.
+    """
     routers = [(prefix, router) for prefix, router, _ in _iter_routers(settings)]
     app.add_middleware(RoutingMiddleware, routers=routers)
     allowed_headers = ["Authorization", "Content-Type", "If-None-Match", "X-Request-ID"]

@@ -320,7 +320,11 @@ class Settings(BaseSettings):
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     def require_safe_test_mode(self) -> None:
-        """Raise ``CommandError`` if test mode cannot run or would be open to the network."""
+        """Raise ``CommandError`` if test mode has several workers or is open to the network.
+
+        Test mode runs in one process. On a host that is not loopback, the test API must require a
+        token. Does nothing if test mode is off.
+        """
         if not self.test_mode:
             return
         problems = []

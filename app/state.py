@@ -56,9 +56,10 @@ class AppState:
 
 @asynccontextmanager
 async def open_app_state(settings: Settings, database: Database) -> AsyncIterator[AppState]:
-    """Create the state that requests share, and close it at the end of the ``async with`` block.
+    """Yield the ``AppState`` that requests share, and close it when the ``async with`` ends.
 
-    Meanwhile, background tasks refresh the credentials and the replication status.
+    Meanwhile, background tasks refresh the credentials and the replication status, except in test
+    mode.
     """
     async with AsyncExitStack() as stack:
         replication = ReplicationMonitor(database)

@@ -52,7 +52,10 @@ class LocalIssuer:
         self.set_keys(keys)
 
     def set_keys(self, keys: Sequence[SigningKey]) -> None:
-        """Replace the signing keys (oldest first); the last signs tokens. Ignores an empty list."""
+        """Replace the signing keys with ``keys``, oldest first, of which the last signs new tokens.
+
+        If ``keys`` is empty, the current keys stay.
+        """
         if not keys:
             return
         self._newest = keys[-1]
@@ -82,7 +85,11 @@ class LocalIssuer:
         return encode_token(self._newest, claims)
 
     def build_claims(self, client_id: str, scopes: Collection[Scope]) -> Claims:
-        """Build the claims of a new access token, named as in the tokens of Amazon Cognito."""
+        """Return the claims of a new access token as a dict, named as in Amazon Cognito's tokens.
+
+        They include ``client_id``, ``scope`` (separated by spaces), ``exp`` (Unix time) and
+        ``jti``, a new random token ID.
+        """
         now = int(time.time())
         return {
             "sub": client_id,
@@ -107,7 +114,7 @@ class LocalIssuer:
         return {"keys": [dict(get_public_jwk(key)) for key in self._keys.values()]}
 
     async def get_key(self, kid: str) -> Jwk:
-        """Return the public key with the ID ``kid``, to verify a token that names this ID.
+        """Return the public key with the ID ``kid`` as a JSON Web Key, to verify a token.
 
         If the ID is unknown, the keys are reloaded, because another process may have added a key.
         Raises ``TokenError`` if there is no such key.

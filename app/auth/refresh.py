@@ -21,15 +21,16 @@ POLL_INTERVAL_SECONDS = 2.0
 
 
 async def load_signing_keys(database: Database) -> list[SigningKey]:
-    """Load the signing keys of the local issuer from the database, oldest first."""
+    """Load the local issuer's keys from the database as ``SigningKey`` objects, oldest first."""
     stored = await auth_store.list_signing_keys(database)
     return [SigningKey(key.kid, key.private_pem) for key in stored]
 
 
 async def load_or_create_signing_keys(database: Database) -> list[SigningKey]:
-    """Load the local issuer's signing keys; if there are none, generate and store the first one.
+    """Return the local issuer's stored signing keys, after creating one if there are none.
 
-    A standby cannot store a key, so it returns an empty list until the primary has a key.
+    The list of ``SigningKey`` objects begins with the oldest. On a standby, which cannot store a
+    key, it is empty until the primary has a key.
     """
     keys = await load_signing_keys(database)
     if not keys and not database.is_standby:
@@ -42,7 +43,8 @@ async def load_or_create_signing_keys(database: Database) -> list[SigningKey]:
 class CredentialRefresher:
     """Polls the database for keys, clients and revoked tokens that other processes changed.
 
-    If ``issuer`` is None, because this server does not issue tokens, it polls only revoked tokens.
+    It passes changes to ``verifier`` and to ``issuer``, which issues this server's own tokens. If
+    ``issuer`` is None, it polls only revoked tokens.
     """
 
     # Not LISTEN, because some poolers do not support it.
@@ -63,7 +65,11 @@ class CredentialRefresher:
                 log.debug("could not refresh keys and clients: %s", error)
 
     async def refresh(self) -> None:
-        """Load keys, clients and revoked tokens, and apply what changed since the last poll."""
+        """Load revoked tokens, keys and clients from the database, and apply changes.
+
+        Replaces the verifier's revoked tokens. If a key or client has changed since the last poll,
+        also replaces the issuer's keys and clears the verifier's cache. Raises database errors.
+        """
         self._verifier.set_revoked_token_ids(
             await auth_store.list_revoked_token_ids(self._database)
         )

@@ -71,7 +71,7 @@ class SigningKey:
 
 
 def generate_signing_key() -> SigningKey:
-    """Generate a 2048-bit RSA key with a random key ID."""
+    """Generate a ``SigningKey``: a 2048-bit RSA key with a random key ID."""
     private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     pem = private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -94,9 +94,10 @@ def encode_token(key: SigningKey, claims: Claims) -> str:
 def decode_unverified(
     token: str, max_chars: int = MAX_TOKEN_CHARS
 ) -> tuple[dict[str, Any], Claims]:
-    """Decode a token's header and claims without verifying them, to choose the issuer and key.
+    """Return the (header, claims) of a token as dicts, without verifying them.
 
-    Raises ``TokenError`` if the token is longer than ``max_chars`` or malformed.
+    Use them only for logs, or to choose the issuer and the key. Raises ``TokenError`` if the token
+    is malformed or has more than ``max_chars`` characters.
     """
     if len(token) > max_chars:
         raise TokenError(f"it is longer than {max_chars} characters")

@@ -50,7 +50,7 @@ class TrustedIssuer:
         self._fetch_lock = asyncio.Lock()
 
     async def get_key(self, kid: str) -> Jwk:
-        """Return the issuer's public key with the ID ``kid``.
+        """Return the issuer's public key with the ID ``kid`` as a JSON Web Key.
 
         The keys are fetched if the ID is unknown, or if the cached keys are older than ``max_age``.
         Raises ``TokenError`` if the issuer has no such key, and ``ServiceUnavailable`` if its keys

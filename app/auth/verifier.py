@@ -125,9 +125,10 @@ class TokenVerifier:
             self.clear_cache()
 
     async def get_token_id_and_expiry(self, token: str) -> tuple[str, datetime] | None:
-        """Return the ID by which a token can be revoked, and the time when the token expires.
+        """Return the ID by which a token can be revoked, and its expiry as a datetime in UTC.
 
-        Returns None for an invalid token: made-up tokens must not fill the table of revoked ones.
+        Returns None for an invalid token, because made-up tokens must not fill the table of revoked
+        ones.
         """
         try:
             claims = await self._verify_access_token(token)
@@ -140,7 +141,11 @@ class TokenVerifier:
         self.set_revoked_token_ids(self._revoked | {token_id})
 
     async def _verify_access_token(self, token: str) -> Claims:
-        """Verify a token and return its claims. Raises ``TokenError`` if it is not accepted."""
+        """Verify an access token and return its claims as a dict.
+
+        Raises ``TokenError`` if the token is not accepted, and ``ServiceUnavailable`` if the keys
+        of its issuer could not be fetched.
+        """
         header, unverified = decode_unverified(token, self._policy.max_chars)
         issuer = self._issuers.get(str(unverified.get("iss")).removesuffix("/"))
         if issuer is None:
@@ -225,7 +230,10 @@ def _matches_audience(audience: str, claims: Claims) -> bool:
 
 
 def get_unverified_client_id(token: str) -> str | None:
-    """Return the client ID in a token without verifying it: for logs, never for access."""
+    """Return the client ID in an unverified token, or None if it is malformed or has no ID.
+
+    Use it only for logs, never to grant access.
+    """
     try:
         _, claims = decode_unverified(token)
         return _get_client_id(claims)

@@ -35,7 +35,10 @@ class ServerUrlMatcher:
         self._hosts = {authority.partition(":")[0].encode() for authority in self._paths}
 
     def mentions_host(self, body: bytes) -> bool:
-        """Return whether a JSON body contains a host name of this server, so perhaps its URLs."""
+        """Return whether the JSON bytes ``body`` contain a host name of this server.
+
+        If they do not, the body is assumed to contain no URLs of entities on this server.
+        """
         return any(host in body for host in self._hosts)
 
     def parse_entity_url(self, uri: str) -> tuple[str, str] | None:

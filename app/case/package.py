@@ -59,9 +59,9 @@ class EntityRow(NamedTuple):
 
 @dataclass
 class DerivedValues:
-    """Values that were derived because the imported file lacks them, such as identifiers.
+    """Records which values the import derived because the file lacks them, such as identifiers.
 
-    The import stores a derived value only if the database does not have a value in its place.
+    The import stores a derived value only if the database has no value for the same field.
     """
 
     items: list[str] = field(default_factory=list)
@@ -140,7 +140,7 @@ def parse_package(
     allow_dense: bool = False,
     schema: type[IdentifiedCFPackage] = IdentifiedCFPackage,
 ) -> PreparedPackage:
-    """Parse and validate an uploaded CFPackage in JSON, and return it with the rows to store.
+    """Parse and validate a CFPackage in JSON, and return a ``PreparedPackage`` with all rows.
 
     The package may be wrapped: ``{"CFPackage": {…}}``. Raises ``BadRequest`` if the body is not
     JSON, and ``UnprocessableContent`` listing all validation errors. Without ``allow_dense``, also
@@ -154,9 +154,10 @@ def parse_package(
 
 
 def prepare_package(package: CFPackage, rows: Iterable[EntityRow]) -> PreparedPackage:
-    """Combine a validated CFPackage and the rows of its entities into a ``PreparedPackage``.
+    """Combine a validated CFPackage and its ``EntityRow`` objects into a ``PreparedPackage``.
 
-    Adds the identifiers of the document and the package, and the package's ``extensions`` as JSON.
+    The result contains the identifiers of the document and the package, and the ``extensions`` of
+    the package and its definitions as JSON strings.
     """
     document = package.CFDocument
     link = document.CFPackageURI
@@ -175,10 +176,10 @@ def iter_package_rows(
     get_members: Callable[[EntityListSpec], Iterable[Entity]],
     problems: ProblemCollector,
 ) -> Iterator[EntityRow]:
-    """Yield the rows to store for a package: its document, then the members of each list.
+    """Yield an ``EntityRow`` for the document of a package, then for each member of its lists.
 
-    For each ``EntityListSpec`` in ``LISTS``, ``get_members`` returns the valid members of the list
-    and adds errors of the others to ``problems``. Items and associations without a CFDocumentURI
+    Given an ``EntityListSpec``, ``get_members`` returns the valid members of that list, and adds
+    the errors of invalid members to ``problems``. Items and associations without a CFDocumentURI
     get one. After the last row, raises ``UnprocessableContent`` if there are errors or duplicates.
     """
     document = package.CFDocument
@@ -211,19 +212,19 @@ def iter_package_rows(
         raise problems.to_exception("CFPackage")
     duplicates = ProblemCollector()
     namespaces += _iter_rubric_namespaces(rubrics)
-    for problem in (*check_package_identifier(package), *_find_duplicates(namespaces, keys)):
+    for problem in (*find_package_identifier_problem(package), *_find_duplicates(namespaces, keys)):
         duplicates.add_problem(**problem)
     if duplicates:
         raise duplicates.to_exception("CFPackage")
 
 
 def make_document_link(document: CFPckgDocument) -> LinkURI:
-    """Create the link to a document that is set on items and associations without CFDocumentURI."""
+    """Return a ``LinkURI`` to a document, for items and associations without a CFDocumentURI."""
     return LinkURI(title=document.title, identifier=document.identifier, uri=document.uri)
 
 
 def _iter_rubric_rows(rubric: CFRubric) -> Iterator[EntityRow]:
-    """Yield a row for a rubric, for each of its criteria and for each of their levels."""
+    """Yield an ``EntityRow`` for a rubric, each of its criteria and each of their levels."""
     yield make_entity_row("CFRubric", rubric)
     for criterion in rubric.CFRubricCriteria or ():
         yield make_entity_row("CFRubricCriterion", criterion, parent=rubric.identifier)
@@ -239,10 +240,11 @@ def make_entity_row(
     parent: str | None = None,
     has_added_container_link: bool = False,
 ) -> EntityRow:
-    """Create the database row of an entity; ``kind`` is the name of its class.
+    """Create the ``EntityRow`` of an entity.
 
-    Nested entities, such as the criteria of a rubric, are left out, because they have rows of their
-    own. The other arguments are fields of ``EntityRow``.
+    ``kind`` is the name of its class, such as "CFItem". The row's body leaves out nested entities,
+    such as the criteria of a rubric, because they have rows of their own. The keyword arguments are
+    fields of ``EntityRow``.
     """
     excluded_fields = set()
     for name in _get_child_and_keyword_fields(type(entity)):
@@ -268,11 +270,11 @@ def _get_child_and_keyword_fields(model: type[Entity]) -> tuple[str, ...]:
 
 
 def make_item_row(item: CFPckgItem, document_link: LinkURI | None = None) -> EntityRow:
-    """Create the database row of an item.
+    """Create the ``EntityRow`` of an item.
 
     An item without a CFDocumentURI gets ``document_link``. The item type "unknown" is dropped,
-    because some profiles return it for items without a type. ``keywords`` of the row contains all
-    links to concepts, because the item's JSON body contains only the last one.
+    because some API profiles return it for items without a type. The row's ``keywords`` contains
+    all links to concepts. Its JSON body contains only the last one, as responses do.
     """
     if item.CFItemType == UNKNOWN_ITEM_TYPE and item.CFItemTypeURI is None:
         item.CFItemType = None
@@ -285,7 +287,10 @@ def make_item_row(item: CFPckgItem, document_link: LinkURI | None = None) -> Ent
 
 
 def _make_association_row(association: CFAssociation, document_link: LinkURI) -> EntityRow:
-    """Create the row of an association, adding ``document_link`` if it lacks a document."""
+    """Create the ``EntityRow`` of an association, setting its CFDocumentURI if it has none.
+
+    ``document_link`` is the link to set.
+    """
     if has_added_container_link := association.CFDocumentURI is None:
         association.CFDocumentURI = document_link
     return make_entity_row(
@@ -297,11 +302,11 @@ def _to_json(value: object) -> str | None:
     return None if value is None else to_json(value).decode()
 
 
-def check_package_identifier(package: IdentifiedCFPackage) -> Iterator[Problem]:
-    """Yield an error if ``identifier`` names neither the package nor its document.
+def find_package_identifier_problem(package: IdentifiedCFPackage) -> Iterator[Problem]:
+    """Yield a ``Problem`` if ``identifier`` belongs to neither the package nor its document.
 
-    The identifier of the package is that of its CFPackageURI. The document's is accepted as well,
-    because some responses of this server contain it.
+    The CFPackageURI of the document contains the package's identifier. The document's identifier is
+    accepted in its place because some responses of this server contain it there.
     """
     document = package.CFDocument
     expected = document.CFPackageURI.identifier if document.CFPackageURI else document.identifier
@@ -322,10 +327,11 @@ def _get_association_key(association: CFAssociation) -> AssociationKey:
 def _find_duplicates(
     namespaces: Sequence[IdentifierNamespace], keys: Sequence[tuple[str, AssociationKey]]
 ) -> Iterator[Problem]:
-    """Yield an error for each identifier and each association that occurs twice in a package.
+    """Yield a ``Problem`` for each identifier and association that occurs twice in a package.
 
-    Identifiers must differ within each of ``namespaces``, for example among all criteria. ``keys``
-    contains (identifier, (origin, destination, type)) of each association, in package order.
+    All identifiers must differ within a namespace, which is a list of (path, identifiers) pairs
+    such as ``[("CFItems", ["id-1", "id-2"])]``. ``keys`` contains (identifier, (origin,
+    destination, type)) of each association, in package order.
     """
     # Sets first, because most packages have no duplicates, and sets show that fastest.
     for namespace in namespaces:
@@ -350,11 +356,11 @@ def _get_criterion_and_level_identifiers(rubric: CFRubric) -> CriterionIdentifie
 def _iter_rubric_namespaces(
     rubrics: Sequence[CriterionIdentifiers],
 ) -> Iterator[IdentifierNamespace]:
-    """Yield two namespaces: the criteria of all rubrics, and the levels of all criteria.
+    """Yield the namespace of all criteria in a package, then the namespace of all levels.
 
-    A namespace is like ``[("CFRubrics[0].CFRubricCriteria", ["id-1", "id-2"]), …]``: lists with
-    their identifiers, all of which must differ. ``rubrics`` contains the criteria of each rubric,
-    such as ``[("criterion-1", ["level-1", "level-2"]), …]``.
+    Identifiers must differ within a namespace, which contains (path of a list, identifiers) pairs
+    such as ``("CFRubrics[0].CFRubricCriteria", ["id-1", "id-2"])``. ``rubrics`` contains the
+    criteria of each rubric with their levels: ``[("criterion-1", ["level-1", "level-2"]), …]``.
     """
     criteria = [
         (f"CFRubrics[{index}].CFRubricCriteria", rubric) for index, rubric in enumerate(rubrics)

@@ -44,11 +44,11 @@ def parse_large_package(
     allow_dense: bool = False,
     schema: type[IdentifiedCFPackage] = IdentifiedCFPackage,
 ) -> PreparedPackage:
-    """Parse and validate a large CFPackage entity by entity, which takes less memory.
+    """Parse and validate a CFPackage entity by entity, which needs less memory than at once.
 
     Returns and raises the same as ``parse_package``, but stops after ``max_problems`` errors.
-    ``schema`` is the model class of the package. The limit on values per byte (``DensityLimit``)
-    applies to each entity; with ``allow_dense``, there is none.
+    ``schema`` is the model class of the package. A package that exceeds the ``DensityLimit`` is
+    accepted if none of its entities exceeds its own limit, or with ``allow_dense``.
     """
     parser = _PackageParser(raw, max_problems, schema, allow_dense=allow_dense)
     try:
@@ -59,7 +59,7 @@ def parse_large_package(
 
 
 def parse_package_lazily(raw: bytes) -> PreparedPackage:
-    """Parse only the document of an uploaded package; return the package with lazy ``rows``.
+    """Parse the document of an uploaded CFPackage into a ``PreparedPackage`` with lazy ``rows``.
 
     Each iteration over ``rows`` parses and validates the other entities, and raises their errors.
     Raises ``BadRequest`` if the body is not JSON, ``UnprocessableContent`` if the document is
@@ -97,9 +97,11 @@ class _PackageParser:
                 self.dense = error
 
     def parse_document(self) -> tuple[PreparedPackage, _LazyRows]:
-        """Parse the document; return the package and its rows, which are parsed when iterated.
+        """Return a ``PreparedPackage`` with the parsed document, and the package's ``_LazyRows``.
 
-        If the document is invalid, raises ``UnprocessableContent`` with the errors of all entities.
+        The rows are parsed when they are iterated. If the document is invalid, raises
+        ``UnprocessableContent`` with the errors of all entities. Raises one of
+        ``INVALID_JSON_ERRORS`` if the body is not JSON.
         """
         split_package, problems = self._split(), ProblemCollector(self.max_problems)
         head = parse_or_collect_errors(
@@ -114,10 +116,10 @@ class _PackageParser:
         return prepare_package(head, rows), rows
 
     def reparse_whole(self, error: Exception) -> PreparedPackage:
-        """Parse the whole package at once, after ``error`` occurred in parsing its parts.
+        """Parse the body again in one piece, after ``error`` occurred while parsing it in parts.
 
-        Returns the package, or raises the error that the whole body causes, because its message has
-        the right line and column. A body that is too dense to be parsed at once raises
+        Returns the ``PreparedPackage``, or raises the error of the whole body, because its message
+        has the right line and column. A body that is too dense to be parsed in one piece raises
         ``ContentTooLarge`` or ``BadRequest`` instead.
         """
         if self.dense is None:
@@ -170,7 +172,7 @@ class _PackageParser:
 
 @dataclass
 class _SplitPackage:
-    """The JSON of a package, divided into ``head``, whose lists are empty, and the lists."""
+    """The JSON of a package as bytes: the members of its lists, and the rest as ``head``."""
 
     location: Location
     """The location of the package in the body."""
@@ -187,8 +189,8 @@ def _decode_members(decoder: msgspec.json.Decoder[Any], raw: bytes) -> dict[str,
 def _make_object_decoder(*names: str) -> msgspec.json.Decoder[Any]:
     """Create a msgspec decoder of JSON objects that have no members other than ``names``.
 
-    It decodes an object to a struct of undecoded values (``msgspec.Raw``), None for each missing
-    member. Any other member is an error, and its value is not stored.
+    It returns a struct with the undecoded value (``msgspec.Raw``) of each member, or None if the
+    member is missing. It raises ``msgspec.ValidationError`` for any other member.
     """
     fields = [(name, msgspec.Raw, None) for name in names]
     return msgspec.json.Decoder(msgspec.defstruct("Object", fields, forbid_unknown_fields=True))
@@ -220,10 +222,11 @@ class _LazyRows:
             raise
 
     def parse(self) -> Iterator[EntityRow]:
-        """Parse and yield the rows, without reparsing the whole package if its JSON is invalid.
+        """Yield an ``EntityRow`` for each entity, in storage order, parsing one at a time.
 
-        Raises one of ``INVALID_JSON_ERRORS`` for invalid JSON and, after the last row,
-        ``UnprocessableContent`` with the errors of all entities.
+        Raises one of ``INVALID_JSON_ERRORS`` for invalid JSON, which ``__iter__`` replaces with the
+        error of the whole body. After the last row, raises ``UnprocessableContent`` with the errors
+        of all entities.
         """
         problems = ProblemCollector(self.parser.max_problems)
 
@@ -236,7 +239,11 @@ class _LazyRows:
 def _parse_list_members(
     spec: EntityListSpec, package: _SplitPackage, problems: ProblemCollector
 ) -> Iterator[Entity]:
-    """Yield the valid members of a list of a package; add other members' errors to ``problems``."""
+    """Yield the valid members of the list ``spec`` of a package as model instances.
+
+    Adds the errors of invalid members to ``problems``, and stops once those have reached their
+    limit.
+    """
     for index, member in enumerate(package.lists.get(spec, ())):
         if problems.is_limit_reached:
             return

@@ -31,7 +31,7 @@ class ResourceType:
     """True if GET of one entity also returns those whose hierarchyCode continues its own."""
 
     def create_not_found_error(self, identifier: str) -> NotFound:
-        """Return the 404 error for an identifier that no entity of this type has."""
+        """Return a ``NotFound`` error saying that no entity of this type has the identifier."""
         hint = "CFDocuments lists all frameworks"
         if self.name != "CFDocument":
             hint = "the CFPackage of its framework contains those that exist"

@@ -10,7 +10,7 @@ STEP = 10
 
 
 def number_siblings(stored: Sequence[int | None]) -> list[int]:
-    """Assign increasing sequence numbers to ordered siblings, changing as few as possible.
+    """Return increasing sequence numbers for ordered siblings, changing as few as possible.
 
     ``stored`` contains the current number of each sibling in the new order, or None for a new
     sibling. A new sibling gets a number between those of its neighbours: ``[10, None, 20]`` gives

@@ -70,8 +70,8 @@ NO_ECHOED_VALUES = EchoedValues()
 def may_have_default_item_types(raw: bytes) -> bool:
     """Return whether a JSON body may contain an item with the default CFItemType, ``"unknown"``.
 
-    The items of such a body must be compared with the stored ones, because only a type that a
-    response added to a CFItemTypeURI is dropped.
+    If so, each item must be compared with the stored one, because the type is dropped only if a
+    response added it to a CFItemTypeURI.
     """
     return DEFAULT_TYPE_FIELD.search(raw) is not None and b'"CFItemTypeURI"' in raw
 
@@ -103,18 +103,21 @@ class SubmittedBody:
         return None if urls and urls.parse_entity_url(uri) == own_target else uri
 
     def iter_link_targets(self) -> Iterator[Target]:
-        """Yield (collection, identifier) of each entity on this server that the body links to."""
+        """Yield (collection, identifier) of each entity on this server that the body links to.
+
+        An example is ``("CFItems", "5a7f2c1e-…")``.
+        """
         for name in self._list_link_fields():
             for link in _decode_links(self.fields[name]):
                 if target := self._find_link_target(name, link):
                     yield target
 
     def restore_stored_body(self, get_stored_uri: GetStoredUri) -> str:
-        """Return the JSON to store: the body without values that an earlier response added.
+        """Return the JSON string to store: the body without the values that a response added.
 
-        These are this server's URLs, CFPackageURI, empty lists and the default CFItemType.
-        ``get_stored_uri`` returns the stored URI, or None, of another entity, given as
-        (collection, identifier).
+        Replaces this server's URLs with stored URIs. Removes CFPackageURI, empty lists and the
+        default CFItemType if the client did not set them. ``get_stored_uri`` takes (collection,
+        identifier) of another entity and returns its stored URI, or None.
         """
         self._drop_package_link()
         if self.client_uri is None:
@@ -132,10 +135,10 @@ class SubmittedBody:
         return _encode_object(self.fields).decode()
 
     def restore_concept_links(self, keywords: str, get_stored_uri: GetStoredUri) -> str:
-        """Return the JSON array ``keywords``, an item's links to concepts, with stored URIs.
+        """Replace this server's URLs in an item's links to concepts with the stored URIs.
 
-        They replace this server's URLs. ``get_stored_uri`` returns the stored URI, or None, of an
-        entity given as (collection, identifier).
+        ``keywords`` and the result are JSON arrays, as strings. ``get_stored_uri`` takes
+        (collection, identifier) of an entity and returns its stored URI, or None.
         """
         links = LINKS.decode(keywords)
         self._restore_stored_uris("conceptKeywordsURI", links, get_stored_uri)
@@ -149,8 +152,8 @@ class SubmittedBody:
     def _find_link_target(self, field: str, link: Fields) -> Target | None:
         """Return (collection, identifier) of the entity on this server that a link points to.
 
-        ``field`` is the field that contains the link. Returns None if the link points elsewhere, or
-        if its URI contradicts its identifier.
+        An example is ``("CFItems", "5a7f2c1e-…")``. ``field`` is the field that contains the link.
+        Returns None if the link points elsewhere, or if its URI contradicts its identifier.
         """
         assert self.echoed.server_urls
         target = self.echoed.server_urls.parse_entity_url(STRING.decode(link["uri"]))
@@ -159,10 +162,11 @@ class SubmittedBody:
         return target if target[1] == STRING.decode(link["identifier"]) else None
 
     def _match_stored_links(self, field: str, links: list[Fields]) -> list[Fields | None]:
-        """Return for each link the stored link of the field with the same identifier, or None.
+        """Return a list with the stored link that matches each of ``links``, or None without one.
 
-        Stored links may share an identifier but differ in their URIs. Each of these is matched
-        once, if possible by a link with its title; any further link matches the last of them.
+        ``field`` names the field that contains the links. Links with the same identifier match. If
+        there are several such stored links, each is used once, preferably for a link with the same
+        title. Once all are used, further links match the last one.
         """
         stored = _decode_links(self.stored[field]) if field in self.stored else []
         matches: list[Fields | None] = [None] * len(links)
@@ -187,9 +191,10 @@ class SubmittedBody:
     def _restore_stored_uris(
         self, field: str, links: list[Fields], get_stored_uri: GetStoredUri
     ) -> None:
-        """Replace this server's URLs in the links of a field with the stored URIs, in place.
+        """Replace this server's URLs in the links of a field with stored URIs, in place.
 
-        ``get_stored_uri`` returns the URI of an entity that is not linked in the stored field.
+        A URI is taken from the matching link in the stored field. Without one, ``get_stored_uri``
+        looks up the linked entity. If it returns None, the link gets a ``urn:uuid:`` URI.
         """
         for link, stored in zip(links, self._match_stored_links(field, links), strict=True):
             if target := self._find_link_target(field, link):
@@ -197,7 +202,11 @@ class SubmittedBody:
                 link["uri"] = stored["uri"] if stored else _encode_string(uri)
 
     def _drop_package_link(self) -> None:
-        """Remove a document's CFPackageURI if the client echoed it from a response."""
+        """Remove CFPackageURI from a document if a response, not the client, added it.
+
+        This is assumed if the stored document has none, and the link has a URL of this server and
+        the title and identifier of the document.
+        """
         name = "CFPackageURI"
         if name in self.stored or name not in self._list_link_fields():
             return
@@ -207,7 +216,10 @@ class SubmittedBody:
             del self.fields[name]
 
     def _drop_empty_lists(self) -> None:
-        """Remove empty lists that a response added, so that sending it back changes nothing."""
+        """Remove empty lists from the body that a response, not the client, added.
+
+        Sending a response back must not change the stored entity.
+        """
         for name in LIST_FIELDS.get(self.resource, ()):
             if self.fields.get(name) != EMPTY_LIST or self.stored.get(name) == EMPTY_LIST:
                 continue
@@ -221,7 +233,11 @@ def _decode_links(value: msgspec.Raw) -> list[Fields]:
 
 
 def _encode_links(original: msgspec.Raw, links: list[Fields]) -> msgspec.Raw:
-    """Encode links as a JSON array if ``original`` is one, else the only link as an object."""
+    """Encode links in the same form as ``original``, a JSON array or a single JSON object.
+
+    ``original`` is the previous value of the field. If it is an object, only the first link is
+    encoded.
+    """
     return msgspec.Raw(
         _encode_array(links) if bytes(original).startswith(b"[") else _encode_object(links[0])
     )

@@ -39,7 +39,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NullAsDefault:
-    """Annotation of an optional field: null becomes ``default()``, or None without a default."""
+    """Annotation of a model field that accepts null and replaces it with ``default()``.
+
+    Without ``default``, a function such as ``list``, null becomes None.
+    """
 
     default: Callable[[], Any] | None = None
 
@@ -121,7 +124,8 @@ def find_unstorable_values(value: Any, path: str) -> Iterator[str]:
     """Yield a message for each part of a JSON value that the database cannot store exactly.
 
     These parts are NUL characters, integers beyond 64 bits, numbers beyond double precision, and
-    NaN. Messages begin with ``path``, the path of the value.
+    NaN. Each message begins with the path of the part, such as ``extensions.tags[0]``. ``path`` is
+    the path of ``value``.
     """
     match value:
         case dict():

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from typing import Any
 
-from ..case.package import IdentifiedCFPackage, check_package_identifier
+from ..case.package import IdentifiedCFPackage, find_package_identifier_problem
 from ..case.validation.limits import TREE_DENSITY, check_density
 from ..case.validation.parsing import get_standard_name, parse_json_body
 from ..case.validation.problems import NULL
@@ -121,7 +121,7 @@ def _find_schema_problems(body: bytes) -> list[Problem]:
         return error.problems
     return [
         Problem(path=f"{parsed.path_prefix}{problem['path']}", message=problem["message"])
-        for problem in check_package_identifier(parsed.entity)
+        for problem in find_package_identifier_problem(parsed.entity)
     ]
 
 

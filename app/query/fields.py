@@ -140,9 +140,10 @@ def list_fields(model: type[BaseModel], exclude: frozenset[str] = frozenset()) -
 
 
 def resolve_field(fields: Fields, name: str) -> QueryableField | None:
-    """Return the field with the dotted name that a client sent, or None if there is none.
+    """Return the ``QueryableField`` with the dotted name that a client sent, or None.
 
-    ``sourcedId`` is an alias of ``identifier``, and any path below ``extensions`` is a field.
+    ``fields`` contains the known fields by name. ``sourcedId`` is an alias of ``identifier``, and
+    any path below ``extensions`` is a field.
     """
     path = tuple(name.split("."))
     field = fields.get(path[0])
@@ -152,7 +153,10 @@ def resolve_field(fields: Fields, name: str) -> QueryableField | None:
 
 
 def is_storable_number(text: str) -> bool:
-    """Return whether a string is a decimal number that Postgres can store."""
+    """Return whether a string such as ``-1.5e3`` is within the range of Postgres' numeric types.
+
+    It may have 30 digits on each side of the decimal point, and 2 in the exponent.
+    """
     return NUMBER_PATTERN.fullmatch(text) is not None
 
 
@@ -184,7 +188,7 @@ def _parse_timestamp(text: str) -> datetime | None:
 
 
 def _iter_field_and_parts(name: str, info: FieldInfo) -> Iterator[QueryableField]:
-    """Yield the ``QueryableField`` of a model field and, for links, those of the links' strings.
+    """Yield a ``QueryableField`` for a model field, and for each string field of its links.
 
     For example, ``licenseURI`` also yields ``licenseURI.title``. ``info`` is pydantic's description
     of the model field ``name``.

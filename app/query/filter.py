@@ -96,8 +96,8 @@ EXTENDED = FilterGrammar(
 def parse_filter(text: str, *, fields: Fields, grammar: FilterGrammar) -> Node:
     """Parse a filter expression into a tree of ``And``, ``Or`` and ``Comparison`` objects.
 
-    It may compare only ``fields``, in the syntax of ``grammar``. Raises ``BadRequest`` with the
-    position of the first error.
+    The expression may compare only ``fields``, a mapping from dotted name to ``QueryableField``, in
+    the syntax of ``grammar``. Raises ``BadRequest`` with the position of the first error.
     """
     if "\0" in text:
         raise _build_error(text.index("\0") + 1, "a NUL character", "text without one")

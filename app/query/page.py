@@ -18,7 +18,10 @@ MAX_LINK_BYTES = 4000
 
 
 def select_fields(body: dict[str, Any], fields: tuple[str, ...] | None) -> dict[str, Any]:
-    """Return the entity ``body`` with only the given top-level fields; None keeps all."""
+    """Return the JSON object ``body`` with only the top-level fields named in ``fields``.
+
+    If ``fields`` is None, returns ``body`` unchanged.
+    """
     if fields is None:
         return body
     return {name: value for name, value in body.items() if name in fields}
@@ -55,10 +58,12 @@ def describe_query(collection: str, params: Iterable[tuple[str, str]]) -> str:
 def build_pagination_headers(
     url: str, params: Iterable[tuple[str, str]], query: ListQuery, total: int
 ) -> dict[str, str]:
-    """Build the headers ``X-Total-Count`` and ``Link`` (RFC 8288), with links to other pages.
+    """Return the headers ``X-Total-Count`` and ``Link`` (RFC 8288) of a list response as a dict.
 
-    Each link is ``url`` with ``params``, but with the offset of its page. A ``Link`` header over
-    ``MAX_LINK_BYTES`` is left out, because proxies reject responses with longer headers.
+    ``total`` counts the matching entities on all pages. Each link to a page is ``url`` with
+    ``params``, the (name, value) pairs of the request, and the limit and offset of the page.
+    ``Link`` is left out if it exceeds ``MAX_LINK_BYTES``, because proxies reject responses with
+    longer headers.
     """
     other_params = [(name, value) for name, value in params if name not in ("limit", "offset")]
 

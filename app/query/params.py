@@ -91,10 +91,10 @@ def parse_list_query(
     grammar: FilterGrammar,
     rules: QueryRules = STRICT,
 ) -> ListQuery:
-    """Parse the query parameters of a list request, such as ``limit`` and ``filter``.
+    """Parse the query parameters of a list request, such as ``filter``, into a ``ListQuery``.
 
-    ``params`` are (name, value) pairs. ``model`` is the class of the listed entities; ``limits``,
-    ``grammar`` and ``rules`` are those of the API profile. Raises ``BadRequest`` listing all
+    ``params`` are (name, value) pairs. ``model`` is the class of the listed entities. ``limits``,
+    ``grammar`` and ``rules`` define what the API profile accepts. Raises ``BadRequest`` listing all
     problems.
     """
     reader = _ParameterReader(params, rules)
@@ -116,10 +116,10 @@ def parse_list_query(
 def parse_fields(
     params: Iterable[tuple[str, str]], model: type[BaseModel], rules: QueryRules = STRICT
 ) -> tuple[str, ...] | None:
-    """Parse the ``fields`` parameter of a request for one entity; None selects all fields.
+    """Return the field names that a request for one entity selects in its ``fields`` parameter.
 
-    ``rules`` say what the API profile accepts. Raises ``BadRequest`` for fields that the class
-    ``model`` does not have.
+    Returns None, which selects all fields, if the parameter is missing. ``rules`` define what the
+    API profile accepts. Raises ``BadRequest`` for names that are not fields of ``model``.
     """
     reader = _ParameterReader(params, rules)
     fields = list_fields(model, rules.unknown_fields)
@@ -131,9 +131,10 @@ def parse_fields(
 def parse_feed_query(
     params: Iterable[tuple[str, str]], limits: PageLimits
 ) -> tuple[str | None, int]:
-    """Parse the query parameters of the change feed; return its cursor (or None) and limit.
+    """Return the cursor and the limit in the query parameters of a change feed request.
 
-    Raises ``BadRequest`` listing all problems. The cursor itself is not checked.
+    The cursor is the unchecked string of ``since``, or None if it is missing. Raises ``BadRequest``
+    listing all problems.
     """
     reader = _ParameterReader(params, STRICT)
     since = reader.get("since", str, "")

@@ -64,7 +64,11 @@ class ConnectionLimiter:
         return not is_full
 
     def mark_waiting(self, connection: HttpConnection) -> None:
-        """Mark a connection as waiting for its client; close the oldest ones if too many wait."""
+        """Mark a connection as waiting for its client to send a request or read the response.
+
+        If too many connections are open or waiting, closes those that have waited longest. Ignores
+        a connection that was released.
+        """
         if connection not in self._open:
             return
         self._waiting.pop(connection, None)
@@ -82,10 +86,10 @@ class ConnectionLimiter:
         return is_full or len(self._waiting) > self.max_waiting
 
     def _evict_waiting_after(self, iterations: int, loop: asyncio.AbstractEventLoop) -> None:
-        """After ``iterations`` of the event loop, close the oldest waiting connections if needed.
+        """Let the event loop iterate, then close the oldest waiting connections beyond the limits.
 
-        If many connections are accepted at once, all of them seem to wait until their requests are
-        read in later iterations.
+        If many connections are accepted at once, all count as waiting until ``loop`` has read their
+        requests, which takes up to ``iterations`` iterations.
         """
         if iterations:
             loop.call_soon(self._evict_waiting_after, iterations - 1, loop)
@@ -127,7 +131,10 @@ class Http10RequestResponseCycle(RequestResponseCycle):
     is_delimited_by_close = False
 
     async def send(self, message: Any) -> None:
-        """Send an ASGI message; end a body of unknown length by closing the connection."""
+        """Send an ASGI message without chunked encoding, which HTTP/1.0 clients do not know.
+
+        After a body of unknown length, closes the connection, which marks the end of the body.
+        """
         if message["type"] == "http.response.start":
             names = {name.lower() for name, _ in message["headers"]}
             has_body = self.scope["method"] != "HEAD" and message["status"] not in BODILESS_STATUSES
@@ -157,10 +164,10 @@ class ExpectContinueRequestResponseCycle(RequestResponseCycle):
     """A request with ``Expect: 100-continue``, whose body may never come (RFC 9110, 10.1.1)."""
 
     async def send(self, message: Any) -> None:
-        """Send an ASGI message; close the connection if the response comes before the body.
+        """Send an ASGI message, and close the connection if the response precedes the body.
 
-        The client may send the body or omit it, so the server could not tell whether the next bytes
-        are the body or another request.
+        After such a response, the client may send the body or omit it, so the server could not tell
+        whether the next bytes are the body or another request.
         """
         if self.waiting_for_100_continue and self.more_body:
             self.keep_alive = False
@@ -188,7 +195,11 @@ class LingeringTransport:
         return self.is_lingering or self._transport.is_closing()
 
     def close(self) -> None:
-        """Close the connection, in two stages if a request has arrived only in part."""
+        """Close the connection, without resetting it if the client is still sending a request.
+
+        If a request has arrived only in part, this stops sending, and closes the connection once
+        the client has stopped sending as well, or a timeout has passed.
+        """
         if self.is_closing():
             return
         if self._connection.is_request_partial:
@@ -216,7 +227,12 @@ class UpgradeIgnoringParser(httptools.HttpRequestParser):
         self.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
 
     def feed_data(self, data: Any) -> None:
-        """Parse received data; parse a request with an Upgrade header as if it did not have one."""
+        """Parse received bytes, and treat a request with an ``Upgrade`` header as if it had none.
+
+        When httptools stops at such a request, its header section is parsed again without the
+        header, and then the remaining bytes. Raises ``httptools.HttpParserError`` for a malformed
+        request.
+        """
         while data:
             try:
                 super().feed_data(data)
@@ -267,7 +283,10 @@ class HttpConnection(HttpToolsProtocol):
             )
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the timeout, and stop counting the connection; called by the event loop."""
+        """Stop the request timeout, and remove the connection from the ``ConnectionLimiter``.
+
+        Called by the event loop once the connection is closed.
+        """
         self._stop_timeout()
         self.limit.release(self)
         super().connection_lost(exc)
@@ -285,7 +304,7 @@ class HttpConnection(HttpToolsProtocol):
         return True
 
     def data_received(self, data: bytes) -> None:
-        """Parse received data; reject a header section that exceeds the size limit."""
+        """Parse received data, and respond 431 to a header section that exceeds the size limit."""
         if self.transport.is_lingering:
             return
         previous_cycle = self.cycle
@@ -438,7 +457,10 @@ class HttpConnection(HttpToolsProtocol):
         self.transport.close_without_lingering()
 
     def _reject(self, error: CaseServerError) -> None:
-        """Send an error response, unless a response has started, and close the connection."""
+        """Respond with ``error``, a ``CaseServerError``, and close the connection.
+
+        If a response has already started, only closes the connection.
+        """
         self._stop_timeout()
         if self.transport.is_closing():
             return

@@ -68,7 +68,11 @@ def _create_server_config(settings: Settings) -> ServerConfig:
 
 
 def raise_open_file_limit() -> int | None:
-    """Raise the process's limit on open files; return the new limit, or None if unlimited."""
+    """Raise the process's limit on open files as far as allowed, and return the limit.
+
+    Returns None if there is no limit, as on Windows. If the system refuses, the limit stays as it
+    was.
+    """
     if sys.platform == "win32":
         return None
     import resource  # noqa: PLC0415  Windows does not have it
@@ -83,11 +87,11 @@ def raise_open_file_limit() -> int | None:
 
 
 def compute_connection_limits(settings: Settings, max_files: int | None) -> tuple[int, int]:
-    """Return (maximum of open connections, maximum of connections waiting to be accepted).
+    """Return the maximum numbers of open connections and of connections waiting to be accepted.
 
-    Open connections, waiting ones and files being sent have separate shares of ``max_files``, the
-    limit on file descriptors, because all waiting connections may be accepted before any open one
-    closes. Without ``max_files``, only the settings and ``ACCEPT_BACKLOG`` are limits.
+    ``max_files`` is the limit on file descriptors. Open connections, waiting connections and files
+    being sent have separate shares of it, because all waiting connections may be accepted before
+    any open one closes. Without ``max_files``, only the settings and ``ACCEPT_BACKLOG`` are limits.
     """
     if max_files is None:
         return settings.max_connections, ACCEPT_BACKLOG

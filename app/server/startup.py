@@ -84,7 +84,10 @@ def _ensure_schema(import_thread: threading.Thread | None, url: str, **options: 
 
 
 def serve_until_stopped(settings: Settings) -> None:
-    """Check the settings, open the listening socket and the database, and serve until stopped."""
+    """Check the settings, open the socket and the database, and serve until a signal arrives.
+
+    Raises ``CommandError`` if a setting is unsafe, or if the server cannot start.
+    """
     if not settings.database_url:
         _require_postgres()
     settings.require_non_default_secret()

@@ -60,8 +60,9 @@ def _limit_malloc_retention() -> None:
     """Make glibc return freed memory to the operating system.
 
     All threads share one arena, because otherwise each thread that has parsed a large body keeps
-    that much memory. Large blocks always use mmap, because once one was freed, glibc would keep
-    later ones: 16 MB after the first token request, 43 MB more after two uploads of 24 MB.
+    that much memory. Large blocks always use mmap. By default, freeing one would make glibc keep
+    later blocks of its size: 16 MB after the first token request, 43 MB more after two uploads of
+    24 MB.
     """
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)

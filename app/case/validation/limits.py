@@ -111,8 +111,8 @@ def check_density(raw: bytes, limit: DensityLimit = ENTITY_DENSITY, part: str = 
 def has_too_many_members(array: bytes) -> bool:
     """Return whether a JSON array has more members than its size in bytes allows.
 
-    The limit is ``MIN_ALLOWED_VALUES`` plus one member per ``BYTES_PER_CONTAINER`` bytes, more than
-    any list of entities has. Counting stops at the limit and creates no objects.
+    The limit is ``MIN_ALLOWED_VALUES`` plus one member per ``BYTES_PER_CONTAINER`` bytes. No real
+    list of entities has so many. Counting stops at the limit and creates no objects.
     """
     limit = MIN_ALLOWED_VALUES + len(array) // BYTES_PER_CONTAINER
     depth = commas = 0
@@ -170,7 +170,7 @@ class UnknownFieldError(Exception):
 
 
 def validate_fail_fast(schema: type[Valid], raw: bytes) -> Valid:
-    """Validate a JSON body and return it as an instance of ``schema``; stop early if invalid.
+    """Validate a JSON body and return an instance of ``schema``, or raise its first errors.
 
     Validation of a list stops at its first error, so not all errors are reported. Raises
     ``UnknownFieldError`` for an unknown field, and pydantic's ``ValidationError`` for other errors.
@@ -187,7 +187,11 @@ def _get_fail_fast_validator(schema: type[BaseModel]) -> SchemaValidator:
 
 
 def _build_fail_fast_schema(part: Any) -> Any:
-    """Return a copy of a pydantic core schema that validates each list up to its first error."""
+    """Return a copy of a pydantic core schema in which lists are validated to the first error.
+
+    Any unknown field of a model raises ``UnknownFieldError``. ``part`` is the schema or, in
+    recursive calls, any value in it.
+    """
     # Not Field(fail_fast=True) in the model, because collect_errors needs all errors, and because
     # an object with many unknown fields would still be validated to its end.
     if isinstance(part, (list, tuple)):
@@ -233,7 +237,7 @@ def collect_errors_in_chunks(
     """
     # Each error of pydantic contains a copy of the values around it; chunks keep the copies small.
     known_names = list_model_field_names()
-    chunk = _truncate(body, known_names)
+    chunk = _truncate_for_validation(body, known_names)
     collect_errors(schema, to_json_bytes(chunk), chunk, problems, location)
     for path, members in _iter_long_lists(body, ()):
         for start in range(CHUNK_MEMBERS, len(members), CHUNK_MEMBERS):
@@ -241,7 +245,7 @@ def collect_errors_in_chunks(
                 return
             problems.chunks += 1
             chunk, inner = _wrap_list_members(
-                _truncate(members[start : start + CHUNK_MEMBERS], known_names), path
+                _truncate_for_validation(members[start : start + CHUNK_MEMBERS], known_names), path
             )
             errors = _find_errors(schema, to_json_bytes(chunk))
             if any(inner[: len(error["loc"])] == error["loc"] for error in errors):
@@ -273,7 +277,10 @@ def _wrap_list_members(members: list[Any], path: Location) -> tuple[Any, Locatio
 
 
 def to_json_bytes(value: Any) -> bytes:
-    """Convert a parsed value to JSON, because strict models accept date strings only in JSON."""
+    """Encode a parsed JSON value as JSON bytes, which a strict model class can validate.
+
+    It could not validate the parsed value, because it accepts a date string only in JSON.
+    """
     return to_json(value, inf_nan_mode="constants")
 
 
@@ -286,7 +293,11 @@ def _find_errors(schema: type[BaseModel], raw: bytes) -> list[ErrorDetails]:
 
 
 def _iter_long_lists(value: Any, path: Location) -> Iterator[tuple[Location, list[Any]]]:
-    """Yield the path and members of lists longer than ``CHUNK_MEMBERS``, outer lists first."""
+    """Yield (path, members) of each list in ``value`` longer than ``CHUNK_MEMBERS``.
+
+    Outer lists come before the lists inside them. Lists in ``extensions`` are skipped. Each path is
+    a tuple such as ``("CFItems", 3, "subject")`` that begins with ``path``, the path of ``value``.
+    """
     if isinstance(value, list):
         if len(value) > CHUNK_MEMBERS:
             yield path, value
@@ -300,7 +311,11 @@ def _iter_long_lists(value: Any, path: Location) -> Iterator[tuple[Location, lis
 
 
 def _iter_large_extensions(value: Any, path: Location) -> Iterator[tuple[Location, dict[str, Any]]]:
-    """Yield the path and value of each ``extensions`` with over ``MAX_EXTENSION_VALUES`` values."""
+    """Yield (path, value) of each ``extensions`` with over ``MAX_EXTENSION_VALUES`` values.
+
+    Each path is a tuple such as ``("CFItems", 3, "extensions")`` that begins with ``path``, the
+    path of ``value``.
+    """
     if not isinstance(value, (dict, list)):
         return
     members = enumerate(value) if isinstance(value, list) else value.items()
@@ -311,20 +326,21 @@ def _iter_large_extensions(value: Any, path: Location) -> Iterator[tuple[Locatio
             yield (*path, step), member
 
 
-def _truncate(value: Any, known_fields: frozenset[str]) -> Any:
+def _truncate_for_validation(value: Any, known_fields: frozenset[str]) -> Any:
     """Return a shortened copy of a JSON value, so that validating it takes bounded time.
 
-    Objects keep their first ``MAX_FIELDS`` fields and all ``known_fields``. Large ``extensions``
-    are emptied, because they are validated separately.
+    Strings keep ``MAX_STRING_CHARS`` characters, lists ``CHUNK_MEMBERS`` members, and objects
+    ``MAX_FIELDS`` fields and all ``known_fields``. Large ``extensions`` are emptied, because they
+    are validated separately.
     """
     if isinstance(value, str):
         return value[:MAX_STRING_CHARS]
     if isinstance(value, list):
-        return [_truncate(member, known_fields) for member in value[:CHUNK_MEMBERS]]
+        return [_truncate_for_validation(member, known_fields) for member in value[:CHUNK_MEMBERS]]
     if not isinstance(value, dict):
         return value
     fields = {
-        name[:MAX_STRING_CHARS]: _truncate(member, known_fields)
+        name[:MAX_STRING_CHARS]: _truncate_for_validation(member, known_fields)
         for index, (name, member) in enumerate(value.items())
         if name != "extensions" and (index < MAX_FIELDS or name in known_fields)
     }
@@ -340,10 +356,10 @@ def _is_large(extensions: dict[str, Any]) -> bool:
 
 
 def _count_remaining_values(value: Any, limit: int) -> int:
-    """Return how many of ``limit`` JSON values remain after counting those in ``value``.
+    """Return ``limit`` minus the number of JSON values in ``value``, which counts as one itself.
 
-    Counting stops when the limit is reached; the result is then 0 or less. A string of n characters
-    counts as 1 + n // ``MAX_STRING_CHARS`` values.
+    Counting stops at the limit, and the result is then 0 or less. A string of n characters counts
+    as 1 + n // ``MAX_STRING_CHARS`` values.
     """
     if isinstance(value, str):
         return limit - len(value) // MAX_STRING_CHARS - 1

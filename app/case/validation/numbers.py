@@ -21,10 +21,10 @@ from .problems import Location
 
 
 def _classify_byte(byte: int) -> int:
-    """Return the class of a byte of JSON text, as the code of a character.
+    """Return the class of a byte of JSON: the ASCII code of ``0``, ``e``, ``-``, ``,`` or ``x``.
 
-    The search for long numbers distinguishes digits and points (``0``), exponents (``e``), signs
-    (``-``), the ends of numbers (``,``), and all other bytes (``x``).
+    The search for long numbers uses these classes. They stand for digits and points (``0``),
+    exponents (``e``), signs (``-``), the ends of numbers (``,``), and all other bytes (``x``).
     """
     sign = chr(byte)
     if sign in "0123456789.":
@@ -82,8 +82,9 @@ def may_contain_inexact_numbers(raw: bytes) -> bool:
 def find_inexact_numbers(raw: bytes) -> Iterator[tuple[Location, str]]:
     """Yield (location, message) for each number of a JSON body that a double would round.
 
-    Ignores numbers that validation rejects: those that overflow a double, and those in fields that
-    are not numeric. Yields nothing if the body is not JSON.
+    A location is a tuple such as ``("CFItems", 3, "extensions", "ratio")``. Skips numbers that
+    validation rejects: those that overflow a double, and those in fields that are not numeric.
+    Yields nothing if the body is not JSON.
     """
     if not may_contain_inexact_numbers(raw):
         return
@@ -122,10 +123,11 @@ def is_exact_as_double(text: str) -> bool:
 def _find_inexact_numbers(
     value: Any, location: Location, field: str
 ) -> Iterator[tuple[Location, str]]:
-    """Yield (location, message) for each ``_InexactNumber`` in a parsed value.
+    """Yield (location, message) for each ``_InexactNumber`` in a parsed JSON value.
 
-    ``field`` is the name of the field that contains the value, or ``extensions`` for everything
-    inside ``extensions``, which may contain any numbers.
+    Locations are tuples such as ``("CFItems", 3, "extensions", "ratio")`` that begin with
+    ``location``, the path of ``value``. ``field`` is the name of the field that contains the value,
+    or ``extensions`` for everything inside ``extensions``, where any field may be a number.
     """
     if isinstance(value, _InexactNumber):
         is_numeric = field in {EXTENSIONS, *FLOAT_FIELDS, *INTEGER_FIELDS}

@@ -46,7 +46,11 @@ SHORT.maxstring = 300
 
 @dataclass(frozen=True)
 class ParsedBody(Generic[Model]):
-    """A parsed body, and the prefix of its error paths, such as ``item.`` for a wrapped body."""
+    """A parsed body, and the prefix to put before the paths in its error messages.
+
+    ``entity`` is the model instance. The prefix is ``item.`` if the body was wrapped, as in
+    ``{"item": {…}}``, and otherwise empty.
+    """
 
     entity: Model
     path_prefix: str
@@ -55,12 +59,12 @@ class ParsedBody(Generic[Model]):
 def parse_json_body(
     schema: type[Model], raw: bytes, wrappers: Sequence[str] = (), *, allow_dense: bool = False
 ) -> ParsedBody[Model]:
-    """Parse and validate a JSON body as a model class.
+    """Parse and validate a JSON body into a ``ParsedBody`` with an instance of ``schema``.
 
-    Some clients wrap the body in an object with a single field, such as ``{"item": {…}}``;
-    ``wrappers`` contains the accepted names. Raises ``BadRequest`` if the body is not a JSON
-    object, ``UnprocessableContent`` with all errors if it is invalid, and, unless ``allow_dense``,
-    ``ContentTooLarge`` if it has too many values for its size.
+    ``wrappers`` names the fields in which clients may wrap the body, as in ``{"item": {…}}``.
+    Raises ``BadRequest`` if the body is not a JSON object, ``UnprocessableContent`` with all errors
+    if it is invalid, and, unless ``allow_dense``, ``ContentTooLarge`` if it has too many values for
+    its size.
     """
     if not allow_dense:
         check_density(raw)
@@ -90,16 +94,17 @@ def _validate(schema: type[Model], raw: bytes) -> Model:
 def parse_or_collect_errors(
     schema: type[Model], raw: bytes, problems: ProblemCollector, location: Location = ()
 ) -> Model | None:
-    """Parse JSON as a model class; return it, or None after adding errors to ``problems``.
+    """Parse JSON into an instance of ``schema``, or add its errors to ``problems``.
 
-    ``location`` is the path of ``raw`` in a larger body that contains it, or else empty. Raises
-    ``BadRequest`` if ``raw`` is not JSON, or is the whole body and not an object.
+    Returns None if there are errors. ``location`` is a tuple with the path of ``raw`` in a larger
+    body, or empty if ``raw`` is the whole body. Raises ``BadRequest`` if ``raw`` is not JSON, or is
+    the whole body and not an object.
     """
     is_small, count_before = len(raw) <= LARGE_BODY_BYTES, problems.count
     # Entities of responses are invalid until sourcedId is renamed, so validation would be wasted.
     is_response = raw.find(SOURCED_ID, 0, SEARCHED_BYTES) >= 0
     model = _validate_or_none(schema, raw) if is_small and not is_response else None
-    if model and not _may_contain_inexact_numbers(model, raw):
+    if model and not _requires_number_check(model, raw):
         return model
     for steps, message in find_inexact_numbers(raw):
         problems.add_problem(format_location((*location, *steps)), message)
@@ -124,10 +129,10 @@ def parse_or_collect_errors(
     return _validate_completely(schema, body, problems, location)
 
 
-def _may_contain_inexact_numbers(entity: CaseModel, raw: bytes) -> bool:
-    """Return whether parsing may have rounded numbers of an entity, which ``raw`` has in full.
+def _requires_number_check(entity: CaseModel, raw: bytes) -> bool:
+    """Return whether numbers in ``raw``, the JSON of ``entity``, need a check for rounding.
 
-    True only means that the numbers in ``raw``, the entity's JSON, must be checked.
+    False means that parsing has not rounded any number. True means that it may have.
     """
     match entity:
         case CFRubric() | CFPackage():
@@ -136,7 +141,7 @@ def _may_contain_inexact_numbers(entity: CaseModel, raw: bytes) -> bool:
             return entity.sequenceNumber is not None and not PLAIN_SEQUENCE_NUMBER.search(raw)
         case Entity():
             return entity.extensions is not None
-    return any(_may_contain_inexact_numbers(member, raw) for member in vars(entity).values())
+    return any(_requires_number_check(member, raw) for member in vars(entity).values())
 
 
 PLAIN_SEQUENCE_NUMBER = re.compile(rb'"sequenceNumber"\s*:\s*-?[0-9]{1,10}\s*[,}]')
@@ -145,9 +150,10 @@ PLAIN_SEQUENCE_NUMBER = re.compile(rb'"sequenceNumber"\s*:\s*-?[0-9]{1,10}\s*[,}
 def _validate_completely(
     schema: type[Model], body: Any, problems: ProblemCollector, location: Location
 ) -> Model | None:
-    """Validate a parsed body as a whole; return the entity, or add its errors to ``problems``.
+    """Validate a parsed body in one piece and return the model instance, or None if invalid.
 
-    It finds errors that ``collect_errors_in_chunks`` misses, such as at the end of long strings.
+    Adds the errors to ``problems``. It finds errors that ``collect_errors_in_chunks`` misses, such
+    as at the end of long strings.
     """
     try:
         return validate_fail_fast(schema, to_json_bytes(body))
@@ -175,9 +181,10 @@ def _parse_json(raw: bytes) -> Any:
 
 
 def _make_license_link(value: Any) -> Any:
-    """Convert a license string to the fields of a LinkURI; return other values unchanged.
+    """Convert a license string to a link: a dict with title, identifier and URI.
 
-    The identifier is derived from the string, so that equal strings get equal links.
+    Other values and empty strings are returned unchanged. The identifier is derived from the
+    string, so that equal strings get equal links.
     """
     if not isinstance(value, str) or not value:
         return value
@@ -205,10 +212,10 @@ ALIAS_PATTERN = re.compile("|".join((*FIELD_ALIASES, r"\\u")).encode())
 
 
 def _replace_aliases(body: Any, problems: ProblemCollector, location: Location) -> bool:
-    """Replace the field names of TimeBack's SDK with those of CASE in a parsed body, in place.
+    """Rename all aliases in a parsed body, in place, and return whether there were no errors.
 
-    Returns True, or False after adding errors to ``problems`` if an object has both names with
-    different values.
+    The aliases are field names of TimeBack's SDK (see ``_rename_aliases``). If an object has a
+    field under both names with different values, adds an error to ``problems`` and returns False.
     """
     count_before = problems.count
     _rename_aliases(body, problems, location)
@@ -216,10 +223,11 @@ def _replace_aliases(body: Any, problems: ProblemCollector, location: Location) 
 
 
 def _rename_aliases(value: Any, problems: ProblemCollector, location: Location) -> None:
-    """Rename fields of TimeBack's SDK in a parsed JSON value, recursively and in place.
+    """Rename all fields in ``FIELD_ALIASES`` to their standard names, recursively and in place.
 
-    Adds an error to ``problems`` for each field that an object has under both names with different
-    values. ``location`` is the path of ``value`` in the body.
+    ``value`` is parsed JSON, and ``location`` its path in the body. Fields inside ``extensions``
+    keep their names. Adds an error to ``problems`` for each field that an object has under both
+    names with different values.
     """
     if isinstance(value, list):
         for index, part in enumerate(value):
@@ -238,9 +246,10 @@ def _rename_aliases(value: Any, problems: ProblemCollector, location: Location) 
 def _rename_alias(
     json_object: dict[str, Any], alias: str, problems: ProblemCollector, location: Location
 ) -> None:
-    """Rename the field ``alias`` of an object to its name in the standard, converting its value.
+    """Rename the field ``alias`` of ``json_object`` to its standard name and convert its value.
 
-    An empty value is dropped. If the object has both fields with different values, adds an error to
+    ``FIELD_ALIASES`` defines the name and the conversion. An empty value is dropped. If the
+    standard field already has a different value, it keeps that, and an error is added to
     ``problems``. ``location`` is the path of the object in the body.
     """
     name, convert = FIELD_ALIASES[alias]

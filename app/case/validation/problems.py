@@ -50,17 +50,24 @@ class ProblemCollector:
 
     @property
     def is_limit_reached(self) -> bool:
-        """True if the error limit is reached and the search should stop."""
+        """True if so many errors were found, or chunks validated, that validation should stop."""
         return self.count >= self.max_count or self.chunks >= MAX_CHUNKS
 
     def add_problem(self, path: str, message: str) -> None:
-        """Count an error, and list it unless ``MAX_LISTED_PROBLEMS`` errors are listed already."""
+        """Count an error, and append it to ``listed`` up to ``MAX_LISTED_PROBLEMS`` errors.
+
+        ``path`` is formatted for messages, such as ``CFItems[3].uri``.
+        """
         self.count += 1
         if len(self.listed) < MAX_LISTED_PROBLEMS:
             self.listed.append(Problem(path=path, message=message))
 
     def add_pydantic_error(self, error: ErrorDetails, location: Location, value: Any) -> None:
-        """Add an error that pydantic found in ``value``, which is at ``location`` in the body."""
+        """Add an error that pydantic found in ``value``, with a message for clients.
+
+        ``value`` is parsed JSON, and ``error`` a member of ``ValidationError.errors()``.
+        ``location`` is the error's path in the whole body, such as ``("CFItems", 3, "uri")``.
+        """
         if len(self.listed) < MAX_LISTED_PROBLEMS:
             self.add_problem(
                 format_location(location), _format_validation_message(error, location, value)
@@ -69,7 +76,7 @@ class ProblemCollector:
             self.count += 1
 
     def to_exception(self, class_name: str) -> UnprocessableContent:
-        """Return the exception that reports the collected errors to the client.
+        """Return an ``UnprocessableContent`` error that reports the collected errors to the client.
 
         ``class_name`` is the name of the body's class for the message, such as "CFItem".
         """
@@ -82,11 +89,11 @@ class ProblemCollector:
 def create_validation_error(
     class_name: str, problems: Sequence[Problem], omitted: int = 0, *, exhaustive: bool = True
 ) -> UnprocessableContent:
-    """Return the exception for an invalid body of a CASE class, such as CFItem.
+    """Return the ``UnprocessableContent`` error for an invalid body of a class such as CFItem.
 
-    Its message states the first problem and the number of others. ``omitted`` problems are counted
-    but not in the list ``problems``. ``exhaustive`` is False if validation stopped early, so that
-    there may be more.
+    Its message states the first of ``problems`` and the number of others. ``omitted`` is the number
+    of problems that are not in the list. ``exhaustive`` is False if validation stopped early, so
+    that there may be more.
     """
     first_problem, other_count, suffix = problems[0], len(problems) - 1 + omitted, ""
     if other_count:
