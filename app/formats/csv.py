@@ -36,9 +36,10 @@ REPLACEMENT_CHARACTER = "\ufffd"
 
 
 def read_csv(raw: bytes) -> Sheet:
-    """Return the rows of a CSV file as an unnamed sheet; detect its encoding and delimiter.
+    """Return the rows of a CSV file as a ``Sheet`` without a name.
 
-    The rows are parsed as the sheet is iterated. Raises ``BadRequest`` if the file is not text.
+    Detects the encoding and the delimiter. The rows are parsed as the sheet is iterated. Raises
+    ``BadRequest`` if the file is not text.
     """
     text, delimiter = _decode_and_detect_delimiter(raw)
     return Sheet(None, enumerate(_iter_rows(text, delimiter), 1))

@@ -60,7 +60,7 @@ class FrameworkWriter(ABC):
         return self
 
     def __exit__(self, *_: object) -> None:  # noqa: B027  not every writer opens something
-        """Release the writer's resources, such as temporary files; leave the output file open."""
+        """Release resources such as temporary files, but leave the output file open."""
 
     @abstractmethod
     def add(self, kind: str, entity: dict[str, Any]) -> None:

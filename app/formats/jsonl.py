@@ -28,7 +28,7 @@ EXTENSION_CLASSES = ("CFPackage", "CFDefinition")
 
 
 class JsonLinesWriter(FrameworkWriter):
-    """Writes a framework as JSON Lines; each added entity is immediately written as one line."""
+    """Writes a framework as JSON Lines: each added entity is immediately written as one line."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file

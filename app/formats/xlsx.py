@@ -253,7 +253,7 @@ def _apply_number_format(value: float, code: str) -> Cell:
 def write_workbook(
     file: BinaryIO, sheets: Iterable[tuple[str, Sequence[str], Iterable[Sequence[Cell]]]]
 ) -> None:
-    """Write an XLSX workbook; each sheet is given as (name, column names, rows).
+    """Write an XLSX workbook with sheets given as (name, column names, rows).
 
     If a cell is longer than Excel's limit, ``file`` is left untouched, and ``UnprocessableContent``
     is raised with a list of all such cells.

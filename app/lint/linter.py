@@ -71,7 +71,7 @@ def lint_package(
     options: RepairOptions = NO_OPTIONS,
     describe_path: Callable[[str], str] = lambda path: path,
 ) -> LintResult:
-    """Check a CASE package, given as JSON bytes, against lint rules; return the violations.
+    """Check a package, given as JSON bytes, against lint rules and return a ``LintResult``.
 
     ``rules`` are the IDs of the rules to apply, by default all. Most apply to the package after
     repair, as an import with ``options`` repairs it. ``describe_path`` converts a JSON path to the
@@ -111,7 +111,7 @@ def lint_package(
 
 
 def _find_schema_problems(body: bytes) -> list[Problem]:
-    """Validate a package, given as JSON bytes, against the CASE schema; return the problems.
+    """Return a ``Problem`` for each violation of the CASE schema in a package in JSON bytes.
 
     Duplicates are left out, because other lint rules report them.
     """

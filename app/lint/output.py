@@ -52,7 +52,7 @@ def count_severities(violations: Sequence[Violation]) -> dict[str, int]:
 
 
 def format_json(results: Sequence[SourceLintResult]) -> bytes:
-    """Format a lint report as JSON; docs/guides/lint.md describes its structure."""
+    """Format a lint report as JSON in the structure that docs/guides/lint.md describes."""
     violations = [violation for result in results for violation in result.violations]
     violated = {violation.rule for violation in violations}
     body: dict[str, Any] = {

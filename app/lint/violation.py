@@ -72,7 +72,7 @@ class Violation:
 
 @dataclass(frozen=True)
 class LintResult:
-    """The result of linting one package; the violations are in file order."""
+    """The result of linting one package, with the violations in file order."""
 
     document: str | None
     """The identifier of the document."""

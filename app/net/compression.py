@@ -15,11 +15,11 @@ OUTPUT_CHUNK_BYTES = 2**20
 
 
 class CompressionError(Exception):
-    """Raised when compressed data is damaged or ends too early; the message says which."""
+    """Raised when compressed data is damaged or ends too early, as the message says."""
 
 
 def decompress(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Decompress a gzip or zlib stream; yield the data in pieces of at most 1 MiB.
+    """Decompress a gzip or zlib stream, and yield the data in pieces of at most 1 MiB.
 
     Gzip data may have several members (RFC 1952, section 2.2). The total size is not limited: a
     caller must stop reading at its limit. Raises ``CompressionError`` for damaged data.

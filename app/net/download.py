@@ -334,12 +334,15 @@ def _read_body(response: httpx.Response) -> bytes:
 
 
 def decompress_gzip(data: bytes) -> bytes:
-    """Decompress a gzip file; raise ``DownloadError`` if it is damaged or too large."""
+    """Decompress a gzip file, or raise ``DownloadError`` if it is damaged or too large."""
     return b"".join(_iter_decompressed([data], MAX_DOWNLOAD_MB * 2**20))
 
 
 def _iter_body(response: httpx.Response, max_bytes: int, max_seconds: float) -> Iterator[bytes]:
-    """Yield the decompressed chunks of a response body; raise ``DownloadError`` above a limit."""
+    """Yield the decompressed chunks of a response body, up to a number of bytes and seconds.
+
+    Raises ``DownloadError`` beyond either limit, for damaged data and for an unknown encoding.
+    """
     # Not with httpx's decoders, because they decompress a whole network chunk at once, which can
     # expand a thousandfold.
     coding = response.headers.get("Content-Encoding", "identity").strip().lower()
@@ -363,7 +366,7 @@ def _iter_decompressed(chunks: Iterable[bytes], max_bytes: int) -> Iterator[byte
 def _enforce_limits(
     chunks: Iterable[bytes], max_bytes: int, max_seconds: float | None = None
 ) -> Iterator[bytes]:
-    """Yield the chunks; raise ``DownloadError`` once their total size or time exceeds a limit."""
+    """Yield the chunks, but raise ``DownloadError`` if their total size or time exceeds a limit."""
     size, start = 0, time.monotonic()
     for chunk in chunks:
         size += len(chunk)

@@ -167,7 +167,7 @@ def create_public_only_client(
 
 
 async def fetch_limited(http: httpx.AsyncClient, url: str, *, max_bytes: int) -> tuple[int, bytes]:
-    """Send a GET request and return (status, body); do not follow redirects.
+    """Send a GET request without following redirects, and return (status, body as bytes).
 
     Raises ``ResponseTooLarge`` if the body is compressed or has more than ``max_bytes``,
     ``httpx.ReadTimeout`` after ``FETCH_TIMEOUT_SECONDS``, ``BlockedAddress`` for a disallowed

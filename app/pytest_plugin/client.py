@@ -21,7 +21,10 @@ COLLECTIONS = {"document": "CFDocuments", "item": "CFItems"}
 
 
 class CaseTestApiError(Exception):
-    """Raised if the server is unreachable or rejects a request; the message says what to do."""
+    """Raised if the server is unreachable or rejects a request.
+
+    The message says what to do.
+    """
 
 
 class FaultOptions(TypedDict, total=False):
@@ -111,7 +114,7 @@ class CaseTestApi:
         self._opener = build_opener(ProxyHandler({}))
 
     def reset(self) -> None:
-        """Restore the seed data; clear the faults, the request log and custom token lifetimes.
+        """Restore the seed data, and clear the faults, request log and custom token lifetimes.
 
         Resets only the namespace of this client. Snapshots are kept.
         """
@@ -161,7 +164,7 @@ class CaseTestApi:
         self._call("POST", f"/{COLLECTIONS[kind]}/{quote(identifier, safe='')}/delete")
 
     def undelete(self, kind: Literal["document", "item"], identifier: str) -> list[str]:
-        """Restore a soft-deleted document or item; ``kind`` is "document" or "item".
+        """Restore a soft-deleted document or item, depending on ``kind``: "document" or "item".
 
         Returns a message for each entity that could not be restored, with the reason.
         """
@@ -249,7 +252,7 @@ class CaseTestApi:
         return str(self._call("POST", f"/keys/rotate?revoke={str(revoke).lower()}")["kid"])
 
     def drop_namespace(self) -> None:
-        """Delete this client's test namespace and its data; do nothing if it uses no namespace."""
+        """Delete this client's test namespace with its data, if it uses one."""
         if self.server.namespace:
             root = CaseTestApi(replace(self.server, namespace=None))
             root._call("DELETE", f"/namespaces/{self.server.namespace}")

@@ -36,12 +36,12 @@ PACKAGE = __package__.partition(".")[0]
 
 
 class ServerStartError(Exception):
-    """Raised if the server of the test run does not start; the message contains its log."""
+    """Raised with the log of the server if the server of the test run does not start."""
 
 
 @contextmanager
 def use_shared_server(folder: Path, on_start: Callable[[str], None]) -> Iterator[str]:
-    """Yield the URL of the test run's server; start it unless another process has started it.
+    """Yield the URL of the test run's server, and start it unless another process did.
 
     ``folder`` identifies the test run. The process that starts the server calls ``on_start`` with
     the URL before any other process gets the URL. Raises ``ServerStartError`` if the server does
@@ -106,7 +106,7 @@ def _build_server_environment(folder: Path) -> dict[str, str]:
 
 
 def run_supervisor(folder: Path) -> int:
-    """Run the server while any process of the test run uses it; return the exit code.
+    """Run the server while any process of the test run uses it, and return its exit code.
 
     ``folder`` contains the lock file of these processes, and receives the URL of the server.
     """

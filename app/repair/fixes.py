@@ -66,7 +66,7 @@ class FloatWithNotation(float):
 
 
 def is_uri(value: object) -> TypeGuard[str]:
-    """Return whether a value is a string that matches the CASE standard's pattern for URIs."""
+    """Return whether a value is a string that validation accepts as a URI (``URI_PATTERN``)."""
     return isinstance(value, str) and re.fullmatch(URI_PATTERN, value) is not None
 
 
@@ -211,7 +211,7 @@ def _suggest_removal(value: Any) -> Fix | None:
 
 
 def suggest_nothing(_: Any) -> None:
-    """Suggest no repair; the fixer of fields that take any value, such as ``extensions``."""
+    """Return None, because fields that take any value, such as ``extensions``, need no repair."""
 
 
 _FIXERS: list[tuple[Any, Fixer]] = [

@@ -59,7 +59,7 @@ SUSPECT = re.compile(MISSING_SLASH.pattern.encode() + rb"|:\s*null\b")
 
 @dataclass(frozen=True)
 class RepairOptions:
-    """Optional repairs of identifiers, association types and metadata; all are off by default."""
+    """Optional repairs of identifiers, association types and metadata, all off by default."""
 
     replace_url_identifiers: bool = False
     """True to replace identifiers that are URLs by UUIDs (version 5) made from them."""
@@ -82,7 +82,7 @@ def repair_and_parse(
     options: RepairOptions = NO_OPTIONS,
     schema: type[IdentifiedCFPackage] = IdentifiedCFPackage,
 ) -> tuple[PreparedPackage, list[RepairSummary]]:
-    """Repair and parse a JSON package; return the package and its repairs.
+    """Repair and parse a JSON package, and return the package and a list of its repairs.
 
     ``options`` enables optional repairs. Raises ``BadRequest`` if ``raw`` is not a JSON object.
     Raises ``UnprocessableContent`` if the repaired package violates ``schema``; it lists the

@@ -212,7 +212,10 @@ def repair_relative_uri(
 
 
 def is_identifier(value: object) -> TypeGuard[str]:
-    """Return whether a value is a string that matches the standard's pattern for identifiers."""
+    """Return whether a value is a string that validation accepts as an identifier.
+
+    It need not be a UUID. ``IDENTIFIER_RULE`` describes the condition.
+    """
     return (
         isinstance(value, str)
         and len(value) <= MAX_IDENTIFIER_CHARS

@@ -142,7 +142,7 @@ class RepairLog:
         self._original_names: dict[tuple[int, str], str] = {}
 
     def record(self, kind: str, path: str, before: Any = None, after: Any = None) -> None:
-        """Count a repair; the first repair of each kind becomes the example in the report.
+        """Count a repair, and keep the first one of each kind as the example in the report.
 
         ``kind`` is a key of ``EXPLANATIONS``. ``path`` is the path of the value in the original
         file; ``before`` and ``after`` are the value before and after the repair.
@@ -245,5 +245,5 @@ def truncate_value(value: Any) -> Any:
 
 
 def format_value(value: Any) -> str:
-    """Format a value as JSON for a message; None becomes "nothing"."""
+    """Format a value as JSON for a message, or as "nothing" if it is None."""
     return "nothing" if value is None else to_json(value).decode()

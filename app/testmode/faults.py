@@ -222,7 +222,7 @@ class _BufferedResponse:
         self._body = bytearray()
 
     async def buffer(self, message: Message) -> None:
-        """Store a part of the response; the application calls this as its ASGI ``send``."""
+        """Store a part of the response, as the ASGI ``send`` function of the application."""
         if message["type"] == "http.response.start":
             self._start = message
         elif message["type"] == "http.response.body":

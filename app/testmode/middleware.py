@@ -205,9 +205,9 @@ def _get_bearer_token(headers: Headers) -> str:
 
 
 async def _parse_client_id(scope: Scope, body: bytes) -> str | None:
-    """Return the client ID in the body of a token request, or None if there is none.
+    """Return the client ID in the header or body of a token request, or None if it has none.
 
-    ``scope`` is the ASGI scope of the request, whose headers may contain the ID instead.
+    ``scope`` is the ASGI scope of the request.
     """
 
     async def receive_again() -> Message:

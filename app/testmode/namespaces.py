@@ -113,7 +113,7 @@ class Namespace:
             self.app_state.issuer.lifetimes.clear()
 
     async def replace_seed(self, empty_template: str, packages: Sequence[PreparedPackage]) -> str:
-        """Replace the seed data with packages and reset; return the name of the old seed database.
+        """Replace the seed data with packages, reset, and return the old seed database's name.
 
         The packages are written to a copy of the database ``empty_template``. If ``write_package``
         raises an error for one of them, nothing changes. The caller must drop the old database if
@@ -316,7 +316,7 @@ class NamespaceRegistry:
         return name in self._namespaces
 
     async def get_or_create(self, name: str) -> Namespace:
-        """Return a test namespace; if it does not exist, create it with the default seed.
+        """Return a test namespace, which is created with the default seed if it does not exist.
 
         Raises ``BadRequest`` for an invalid name, ``Conflict`` if there are already 32 namespaces.
         """

@@ -169,7 +169,7 @@ class RequestLog:
         return len(self._entries)
 
     def clear(self) -> None:
-        """Remove all requests from the log; the numbering continues."""
+        """Remove all requests from the log, but continue their numbering."""
         self._entries.clear()
         self._with_body.clear()
         self._total_body_bytes = 0

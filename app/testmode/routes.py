@@ -143,7 +143,7 @@ RegistryDep = Annotated[NamespaceRegistry, Depends(get_namespace_registry)]
 
 
 async def get_issuer(namespace: NamespaceDep) -> LocalIssuer:
-    """Return the token issuer of a namespace; raise ``Conflict`` if the server has none."""
+    """Return the token issuer of a namespace, or raise ``Conflict`` if the server has none."""
     issuer = namespace.app_state.issuer
     if issuer is None:
         raise Conflict(

@@ -138,7 +138,7 @@ class _DocumentPageReader:
         return page
 
     def _add_page(self, page: FetchResult) -> bool:
-        """Add the documents in a response to the list; return whether any of them is new.
+        """Add the documents in a response to the list, and return whether any of them is new.
 
         ``page`` is the response for one page. Also updates the list's total. Raises
         ``DownloadError`` if a document has no identifier.

@@ -30,7 +30,7 @@ async def export_framework(  # noqa: PLR0913  each is a choice of its own
     pretty: bool = False,
     layout: ExportLayout | None = None,
 ) -> list[str]:
-    """Write a framework to a file in the given format; return messages for the user.
+    """Write a framework to a file in the given format, and return messages for the user.
 
     ``identifier`` is the identifier of its document or package. ``pretty`` indents ``case-json``,
     and holds the whole package in memory. ``layout`` selects the columns that another program, such

@@ -155,7 +155,7 @@ def _require_package(response: FetchResult, url: str) -> None:
 
 
 def _make_error_for_json(value: Any, url: str) -> NotAPackageError:
-    """Create a ``NotAPackageError`` for JSON that is not a package; it suggests another URL.
+    """Create a ``NotAPackageError`` that suggests another URL, for JSON without a package.
 
     ``value`` is the parsed JSON of the response from ``url``.
     """

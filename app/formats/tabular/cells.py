@@ -117,7 +117,7 @@ def _read_date_time(cell: Cell) -> str:
 
 
 def _read_number(cell: Cell) -> Any:
-    """Convert a cell to an int or float; return its text if it is not a number.
+    """Convert a cell to an int or float, or else to its text if it is not a number.
 
     Validation of the package later reports the text as an invalid value.
     """

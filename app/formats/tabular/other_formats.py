@@ -47,7 +47,7 @@ TAB_COLUMNS = 2
 
 
 def diagnose_foreign_json(value: Any) -> str | None:
-    """Recognize JSON from another program; return a message that says what to import instead.
+    """Recognize JSON of another program, and return a message on what to import instead.
 
     Knows Canvas outcomes and the Common Standards Project; returns None for any other JSON.
     """
@@ -107,7 +107,7 @@ def is_indented_by_columns(rows: Sequence[Sequence[Cell]]) -> bool:
 
 
 def measure_indentation(cell: Cell) -> int:
-    """Return the width of the whitespace before the text in a cell; a tab counts as 2 columns."""
+    """Return the width of the whitespace before the text in a cell, with 2 columns per tab."""
     space = LEADING_SPACE.match(format_cell(cell))
     return len(space[0].replace("\t", " " * TAB_COLUMNS)) if space else 0
 

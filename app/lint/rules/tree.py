@@ -23,7 +23,8 @@ def find_self_loops(index: PackageIndex) -> Iterator[Finding]:
 def find_documents_used_as_children(index: PackageIndex) -> Iterator[Finding]:
     """Yield a finding for each isChildOf association whose child is the document.
 
-    The document is the root of the tree, so such an association is probably reversed.
+    The document is the root of the tree, so the origin and destination of such an association may
+    be swapped.
     """
     root = index.document
     for edge in index.edges_by_child.get((root and root.identifier) or "", []):
