@@ -302,7 +302,7 @@ def test_token_lifetime_of_one_client_keeps_others(external: LiveServer) -> None
 def namespaces(server: LiveServer) -> list[str]:
     headers = {"Authorization": "Bearer t"}
     response = httpx.get(f"{server.base_url}/_test/namespaces", headers=headers)
-    return [one["namespace"] for one in response.json()]
+    return [entry["namespace"] for entry in response.json()]
 
 
 def test_external_server_without_test_mode_fails(tmp_path: Path, database: str) -> None:

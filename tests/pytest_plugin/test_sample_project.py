@@ -24,7 +24,11 @@ def run_project(python: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("minor", range(OLDEST[1], NEWEST[1] + 1), ids=lambda minor: f"3.{minor}")
 def test_sample_project_passes_on_each_python(run_dir: Path, tmp_path: Path, minor: int) -> None:
     """On each Python that the SDK supports; test_plugin.py covers 3.11."""
-    usable = {get_version(one): one for one in iter_interpreters() if is_usable(one)}
+    usable = {
+        get_version(interpreter): interpreter
+        for interpreter in iter_interpreters()
+        if is_usable(interpreter)
+    }
     if (3, minor) not in usable:
         pytest.skip(f"there is no Python 3.{minor} here")
     run_project(create_project_environment(usable[3, minor], tmp_path / "venv", run_dir), tmp_path)

@@ -53,7 +53,7 @@ TIMESTAMP = datetime(2024, 2, 29, 10, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
-    ("written", "expected"),
+    ("text", "expected"),
     [
         ("title='a'", A),
         ("  title  =\t'a'  ", A),
@@ -91,13 +91,13 @@ TIMESTAMP = datetime(2024, 2, 29, 10, tzinfo=UTC)
         ),
     ],
 )
-def test_filter_is_parsed_in_both_grammars(written: str, expected: Node) -> None:
-    assert parse_with_fields(written, STANDARD) == expected
-    assert parse_with_fields(written, EXTENDED) == expected
+def test_filter_is_parsed_in_both_grammars(text: str, expected: Node) -> None:
+    assert parse_with_fields(text, STANDARD) == expected
+    assert parse_with_fields(text, EXTENDED) == expected
 
 
 @pytest.mark.parametrize(
-    ("written", "expected"),
+    ("text", "expected"),
     [
         ("{a} AND {b} AND {c}", And((A, B, C))),
         ("{a} OR {b} OR {c}", Or((A, B, C))),
@@ -116,14 +116,14 @@ def test_filter_is_parsed_in_both_grammars(written: str, expected: Node) -> None
         ("sequenceNumber>=-1.5", compare(FieldType.NUMBER, "sequenceNumber", ">=", "-1.5")),
     ],
 )
-def test_filter_is_parsed_in_the_extended_grammar_only(written: str, expected: Node) -> None:
-    written = written.format(**EQUALS)
-    assert parse_with_fields(written, EXTENDED) == expected
-    error_message(written, STANDARD)
+def test_filter_is_parsed_in_the_extended_grammar_only(text: str, expected: Node) -> None:
+    text = text.format(**EQUALS)
+    assert parse_with_fields(text, EXTENDED) == expected
+    error_message(text, STANDARD)
 
 
 @pytest.mark.parametrize(
-    ("written", "field_type", "value"),
+    ("text", "field_type", "value"),
     [
         ("title@'a,b'", FieldType.STRING, ("a", "b")),
         ("title@' a , b c '", FieldType.STRING, ("a", "b c")),
@@ -136,13 +136,13 @@ def test_filter_is_parsed_in_the_extended_grammar_only(written: str, expected: N
     ],
 )
 def test_in_list_splits_the_value_at_commas(
-    written: str, field_type: FieldType, value: tuple[str, ...]
+    text: str, field_type: FieldType, value: tuple[str, ...]
 ) -> None:
-    name = written.partition("@")[0]
-    assert parse_with_fields(written, EXTENDED) == Comparison(
+    name = text.partition("@")[0]
+    assert parse_with_fields(text, EXTENDED) == Comparison(
         QueryableField((name,), field_type), "@", value
     )
-    assert "expected one of =, !=" in error_message(written, STANDARD)
+    assert "expected one of =, !=" in error_message(text, STANDARD)
 
 
 def test_more_than_the_maximum_of_list_members_is_rejected() -> None:
@@ -160,7 +160,7 @@ QUOTES = "a value in single quotes, with inner quotes doubled"
 
 
 @pytest.mark.parametrize(
-    ("written", "position", "found", "expected"),
+    ("text", "position", "token", "expected"),
     [
         ("", 1, "the end", "the name of a field"),
         ("   ", 4, "the end", "the name of a field"),
@@ -248,14 +248,14 @@ QUOTES = "a value in single quotes, with inner quotes doubled"
     ],
 )
 def test_standard_grammar_reports_the_error_and_its_position(
-    written: str, position: int, found: str, expected: str
+    text: str, position: int, token: str, expected: str
 ) -> None:
-    message = f"at character {position}: found {found}, expected {expected}"
-    assert error_message(written).startswith(message)
+    message = f"at character {position}: found {token}, expected {expected}"
+    assert error_message(text).startswith(message)
 
 
 @pytest.mark.parametrize(
-    ("written", "position", "found", "expected"),
+    ("text", "position", "token", "expected"),
     [
         ("(title='a'", 11, "the end", "AND or OR between spaces, or a cl"),
         ("((title='a')", 13, "the end", "AND or OR between spaces, or a"),
@@ -273,10 +273,10 @@ def test_standard_grammar_reports_the_error_and_its_position(
     ],
 )
 def test_extended_grammar_reports_the_error_and_its_position(
-    written: str, position: int, found: str, expected: str
+    text: str, position: int, token: str, expected: str
 ) -> None:
-    message = f"at character {position}: found {found}, expected {expected}"
-    assert error_message(written, EXTENDED).startswith(message)
+    message = f"at character {position}: found {token}, expected {expected}"
+    assert error_message(text, EXTENDED).startswith(message)
 
 
 def test_unknown_field_error_lists_the_comparable_fields() -> None:
@@ -315,14 +315,14 @@ FRAGMENTS = st.sampled_from(
 
 
 @given(
-    written=st.text() | st.lists(FRAGMENTS).map("".join) | st.lists(FRAGMENTS).map(" ".join),
+    text=st.text() | st.lists(FRAGMENTS).map("".join) | st.lists(FRAGMENTS).map(" ".join),
     grammar=st.sampled_from([STANDARD, EXTENDED]),
 )
-@example(written="'" * 10_001, grammar=EXTENDED)
-@example(written=" " * 50_000, grammar=EXTENDED)
-def test_arbitrary_text_gives_a_tree_or_bad_request(written: str, grammar: FilterGrammar) -> None:
+@example(text="'" * 10_001, grammar=EXTENDED)
+@example(text=" " * 50_000, grammar=EXTENDED)
+def test_arbitrary_text_gives_a_tree_or_bad_request(text: str, grammar: FilterGrammar) -> None:
     try:
-        outcome: object = parse_with_fields(written, grammar)
+        outcome: object = parse_with_fields(text, grammar)
     except BadRequest as error:
         outcome = error.code
     assert outcome == "bad_filter" or isinstance(outcome, Comparison | And | Or)

@@ -99,7 +99,7 @@ def test_sort_by_scalar_field_is_accepted(name: str, path: tuple[str, ...]) -> N
 
 
 @pytest.mark.parametrize(
-    ("name", "found"),
+    ("name", "name_in_message"),
     [
         ("nonsense", "'nonsense'"),
         ("title,creator", "'title,creator'"),
@@ -112,10 +112,12 @@ def test_sort_by_scalar_field_is_accepted(name: str, path: tuple[str, ...]) -> N
         ("extensions." + "x" * 50, "extensions." + "x" * 28 + "…, which is an extension"),
     ],
 )
-def test_sort_by_other_field_is_rejected(name: str, found: str) -> None:
+def test_sort_by_other_field_is_rejected(name: str, name_in_message: str) -> None:
     error = parse_error(("sort", name))
     assert error.code == "bad_sort"
-    assert error.description.startswith(f"sort: found {found}, expected one of identifier, uri, ")
+    assert error.description.startswith(
+        f"sort: found {name_in_message}, expected one of identifier, uri, "
+    )
     allowed = error.description.partition("expected one of ")[2].split(", ")
     assert "CFPackageURI.title" in allowed
     assert not {"subject", "subjectURI", "subjectURI.title", "extensions"} & set(allowed)
@@ -154,7 +156,7 @@ def test_fields_are_split_and_deduplicated(values: list[str], fields: tuple[str,
 
 
 @pytest.mark.parametrize(
-    ("values", "found"),
+    ("values", "name_in_message"),
     [
         ([""], "an empty value"),
         (["title,"], "an empty value"),
@@ -165,10 +167,12 @@ def test_fields_are_split_and_deduplicated(values: list[str], fields: tuple[str,
         (["extensions.level"], "'extensions.level'"),
     ],
 )
-def test_unknown_or_empty_field_is_rejected(values: list[str], found: str) -> None:
+def test_unknown_or_empty_field_is_rejected(values: list[str], name_in_message: str) -> None:
     error = parse_error(*(("fields", value) for value in values))
     assert error.code == "bad_selection"
-    assert error.description.startswith(f"fields: found {found}, expected one of identifier, uri, ")
+    assert error.description.startswith(
+        f"fields: found {name_in_message}, expected one of identifier, uri, "
+    )
     assert error.description.endswith(", CFPackageURI, sourcedId")
     assert "licenseURI.title" not in error.description.partition("expected")[2]
 

@@ -56,14 +56,14 @@ def read(
 
 def tree_of(entities: dict[str, list[Body]]) -> list[tuple[str, str, int | None]]:
     """Return each isChildOf as (statement of the child, that of the parent, number)."""
-    names = {one["identifier"]: one["fullStatement"] for one in entities["CFItem"]}
+    names = {item["identifier"]: item["fullStatement"] for item in entities["CFItem"]}
     return [
         (
-            names[one["originNodeURI"]["identifier"]],
-            names.get(one["destinationNodeURI"]["identifier"], "the framework"),
-            one.get("sequenceNumber"),
+            names[association["originNodeURI"]["identifier"]],
+            names.get(association["destinationNodeURI"]["identifier"], "the framework"),
+            association.get("sequenceNumber"),
         )
-        for one in entities.get("CFAssociation", [])
+        for association in entities.get("CFAssociation", [])
     ]
 
 
@@ -82,10 +82,10 @@ def test_tree_becomes_items_with_associations() -> None:
     hulls, _, steel, *_ = entities["CFItem"]
     assert (hulls["identifier"], hulls["humanCodingScheme"]) == ("b1", "B.1")
     assert steel["extensions"] == {"colour": "grey"}
-    found = count_repairs(repairs)
-    assert (found["nested-items"], found["missing-document"]) == (3, 1)
-    assert (found["missing-identifier"], found["missing-time-of-document"]) == (4, 1)
-    assert package.derived.items == [one["identifier"] for one in entities["CFItem"][1:]]
+    counts = count_repairs(repairs)
+    assert (counts["nested-items"], counts["missing-document"]) == (3, 1)
+    assert (counts["missing-identifier"], counts["missing-time-of-document"]) == (4, 1)
+    assert package.derived.items == [item["identifier"] for item in entities["CFItem"][1:]]
     assert len(package.derived.order) == 3
     assert ("CFDocument", "boats") in package.derived.times
 
@@ -139,7 +139,7 @@ def test_lists_that_are_no_children_stay_in_extensions() -> None:
     entities, repairs, _ = read(body)
     assert "CFAssociation" not in entities
     assert entities["CFItem"][1]["extensions"] == {"children": ["b1"]}
-    assert [one.fields for one in repairs if one.kind == "unknown-field"] == [
+    assert [repair.fields for repair in repairs if repair.kind == "unknown-field"] == [
         {"items": 1, "children": 1}
     ]
 
@@ -178,7 +178,9 @@ def test_options_take_precedence_over_the_file_and_references_follow() -> None:
     assert package.document_identifier == "ships"
     assert entities["CFDocument"][0]["title"] == "Ships"
     assert tree_of(entities) == tree_of(tree)
-    ends = {one["destinationNodeURI"]["identifier"] for one in entities["CFAssociation"]}
+    ends = {
+        association["destinationNodeURI"]["identifier"] for association in entities["CFAssociation"]
+    }
     assert "ships" in ends
     assert "boats" not in ends
 

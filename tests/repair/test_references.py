@@ -35,9 +35,9 @@ def made_of(url: str) -> str:
 def with_node(node: Any, field: str = "destinationNodeURI") -> Body:
     """Return a package of two items, with an association to this node."""
     items = [packed_item(UPPER), packed_item(CHILD)]
-    made = association(CHILD, UPPER, associationType="isRelatedTo")
+    sent = association(CHILD, UPPER, associationType="isRelatedTo")
     document = entity(creator="a creator", title="a framework")
-    return {"CFDocument": document, "CFItems": items, "CFAssociations": [{**made, field: node}]}
+    return {"CFDocument": document, "CFItems": items, "CFAssociations": [{**sent, field: node}]}
 
 
 def node(identifier: str, **fields: Any) -> Body:
@@ -61,20 +61,21 @@ SPELLINGS = [
 @pytest.mark.parametrize("spelling", SPELLINGS)
 @pytest.mark.parametrize("shape", ["identifier", "bare string", "uri alone"])
 def test_reference_in_another_spelling_becomes_the_identifier(spelling: str, shape: str) -> None:
-    made = {
+    reference = {
         "identifier": node(spelling),
         "bare string": spelling,
         "uri alone": {"title": "A", "uri": spelling},
     }[shape]
-    package, repairs = repair_and_parse(to_json(with_node(made)))
-    (found,) = list_entities(package, "CFAssociation")
-    assert found["destinationNodeURI"]["identifier"] == UPPER
-    assert any(one.kind in {"reference", "link-without-identifier"} for one in repairs) or (
+    package, repairs = repair_and_parse(to_json(with_node(reference)))
+    (repaired_association,) = list_entities(package, "CFAssociation")
+    assert repaired_association["destinationNodeURI"]["identifier"] == UPPER
+    assert any(repair.kind in {"reference", "link-without-identifier"} for repair in repairs) or (
         shape == "bare string"
     )
-    assert found["destinationNodeURI"]["uri"] in {"https://x.example/a", f"urn:uuid:{UPPER}"} or (
-        shape != "identifier"
-    )
+    assert repaired_association["destinationNodeURI"]["uri"] in {
+        "https://x.example/a",
+        f"urn:uuid:{UPPER}",
+    } or (shape != "identifier")
 
 
 def test_repaired_reference_is_reported_with_its_path() -> None:
@@ -85,11 +86,11 @@ def test_repaired_reference_is_reported_with_its_path() -> None:
 
 
 def test_relative_uri_of_known_node_becomes_its_uri() -> None:
-    made = node(UPPER, uri=f"/CFItems/{UPPER}")
-    package, repairs = repair_and_parse(to_json(with_node(made)))
+    reference = node(UPPER, uri=f"/CFItems/{UPPER}")
+    package, repairs = repair_and_parse(to_json(with_node(reference)))
     assert count_repairs(repairs) == {"relative-uri": 1}
-    (found,) = list_entities(package, "CFAssociation")
-    assert found["destinationNodeURI"]["uri"] == f"urn:uuid:{UPPER}"
+    (repaired_association,) = list_entities(package, "CFAssociation")
+    assert repaired_association["destinationNodeURI"]["uri"] == f"urn:uuid:{UPPER}"
 
 
 def test_ambiguous_reference_is_not_repaired() -> None:
@@ -97,8 +98,8 @@ def test_ambiguous_reference_is_not_repaired() -> None:
     body["CFItems"].append(packed_item(UPPER.lower()))
     package, repairs = repair_and_parse(to_json(body))
     assert repairs == []
-    (found,) = list_entities(package, "CFAssociation")
-    assert found["destinationNodeURI"]["identifier"] == UPPER.title()
+    (repaired_association,) = list_entities(package, "CFAssociation")
+    assert repaired_association["destinationNodeURI"]["identifier"] == UPPER.title()
 
 
 def test_exact_reference_is_not_repaired() -> None:
@@ -159,13 +160,15 @@ OUTSIDE: list[tuple[Any, dict[str, Any], set[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("made", "fields", "expected"), OUTSIDE)
-def test_external_node_is_accepted(made: Any, fields: dict[str, Any], expected: set[str]) -> None:
+@pytest.mark.parametrize(("node_link", "fields", "expected"), OUTSIDE)
+def test_external_node_is_accepted(
+    node_link: Any, fields: dict[str, Any], expected: set[str]
+) -> None:
     for field in ("destinationNodeURI", "originNodeURI"):
-        raw = to_json(with_node(made, field))
+        raw = to_json(with_node(node_link, field))
         package, repairs = repair_and_parse(raw)
-        (found,) = list_entities(package, "CFAssociation")
-        assert found[field].items() >= fields.items()
+        (repaired_association,) = list_entities(package, "CFAssociation")
+        assert repaired_association[field].items() >= fields.items()
         assert count_repairs(repairs).keys() >= expected
         assert repair_and_parse(raw) == (package, repairs)
 
@@ -173,8 +176,8 @@ def test_external_node_is_accepted(made: Any, fields: dict[str, Any], expected: 
 def test_identifier_of_external_node_is_unchanged() -> None:
     body = with_node(node("onet/3.1"))
     package, repairs = repair_and_parse(to_json(body))
-    (found,) = list_entities(package, "CFAssociation")
-    assert found["extensions"] == {"destinationNodeURI.identifier": "onet/3.1"}
+    (repaired_association,) = list_entities(package, "CFAssociation")
+    assert repaired_association["extensions"] == {"destinationNodeURI.identifier": "onet/3.1"}
     assert count_repairs(repairs) == {"external-node": 1}
     assert repairs[0].fields == {"extensions.destinationNodeURI.identifier": 1}
     package, repairs = repair_and_parse(to_json(with_node(node(URL, uri=URL))))
@@ -189,20 +192,22 @@ json_texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters
     st.dictionaries(
         st.sampled_from(["title", "identifier", "uri", "targetType", "colour"]),
         st.one_of(json_texts, st.sampled_from([*SPELLINGS, URL, " ", "a/b", "ext:x"])),
-    ).filter(lambda made: any(made.get(name, "").strip() for name in ("identifier", "uri")))
+    ).filter(
+        lambda node_link: any(node_link.get(name, "").strip() for name in ("identifier", "uri"))
+    )
 )
-def test_node_with_arbitrary_strings_is_accepted(made: Body) -> None:
-    package, _ = repair_and_parse(to_json(with_node(made)))
-    (found,) = list_entities(package, "CFAssociation")
-    assert found["destinationNodeURI"]["identifier"]
+def test_node_with_arbitrary_strings_is_accepted(node_link: Body) -> None:
+    package, _ = repair_and_parse(to_json(with_node(node_link)))
+    (repaired_association,) = list_entities(package, "CFAssociation")
+    assert repaired_association["destinationNodeURI"]["identifier"]
 
 
 def test_foreign_association_types_become_extensions_on_request() -> None:
     body = with_node(node(UPPER))
-    made = body["CFAssociations"][0]
+    first_association = body["CFAssociations"][0]
     types = ["isFriendOf", "is friend of", "is/friend/of", "ext:own", "RelatedTo"]
     body["CFAssociations"] = [
-        {**made, "identifier": new_id(), "associationType": name} for name in types
+        {**first_association, "identifier": new_id(), "associationType": name} for name in types
     ]
     assert len(catch_problems(repair_and_parse, to_json(body))) == 3
     package, repairs = repair_and_parse(
@@ -215,7 +220,7 @@ def test_foreign_association_types_become_extensions_on_request() -> None:
     assert second["extensions"] == {"associationType": "is friend of"}
     assert third["associationType"].startswith("ext:is_friend_of-")
     assert third["extensions"] == {"associationType": "is/friend/of"}
-    assert [one["associationType"] for one in others] == ["ext:own", "isRelatedTo"]
+    assert [other["associationType"] for other in others] == ["ext:own", "isRelatedTo"]
     assert count_repairs(repairs) == {"association-type-name": 3, "association-type": 1}
 
 
@@ -227,7 +232,7 @@ def with_urls() -> Body:
     def ref(url: str) -> Body:
         return {"title": "t", "identifier": url, "uri": url}
 
-    made = entity(
+    rubric = entity(
         f"{base}/a/1",
         associationType="isChildOf",
         originNodeURI=ref(child),
@@ -239,7 +244,7 @@ def with_urls() -> Body:
             packed_item(item, uri=item, CFItemTypeURI=ref(kind), subjectURI=[ref(f"{base}/s")]),
             packed_item(child, uri=f"{base}/page/2", CFDocumentURI=ref(document)),
         ],
-        "CFAssociations": [made],
+        "CFAssociations": [rubric],
         "CFDefinitions": {
             "CFItemTypes": [entity(kind, title="t", description="d", hierarchyCode="")]
         },
@@ -263,9 +268,9 @@ def test_url_identifiers_become_uuids_on_request() -> None:
     assert second["CFDocumentURI"]["identifier"] == made_of(document)
     (kind,) = list_entities(package, "CFItemType")
     assert kind["identifier"] == made_of(f"{base}/types/t")
-    (made,) = list_entities(package, "CFAssociation")
-    assert made["originNodeURI"]["identifier"] == second["identifier"]
-    assert made["destinationNodeURI"]["identifier"] == first["identifier"]
+    (repaired_association,) = list_entities(package, "CFAssociation")
+    assert repaired_association["originNodeURI"]["identifier"] == second["identifier"]
+    assert repaired_association["destinationNodeURI"]["identifier"] == first["identifier"]
     assert count_repairs(repairs)["url-identifier"] >= 5
     assert repair_and_parse(to_json(body), options=options) == (package, repairs)
 
@@ -286,8 +291,11 @@ def test_url_identifiers_of_a_spreadsheet_become_uuids() -> None:
     first, second = list_entities(package, "CFItem")
     assert (first["identifier"], first["uri"]) == (made_of(URL), URL)
     ends = {
-        (one["originNodeURI"]["identifier"], one["destinationNodeURI"]["identifier"])
-        for one in list_entities(package, "CFAssociation")
+        (
+            repaired_association["originNodeURI"]["identifier"],
+            repaired_association["destinationNodeURI"]["identifier"],
+        )
+        for repaired_association in list_entities(package, "CFAssociation")
     }
     assert (second["identifier"], first["identifier"]) in ends
 
@@ -297,6 +305,6 @@ def test_framework_with_references_in_another_case_has_a_tree(shared: Path) -> N
     package, repairs = repair_and_parse(raw)
     assert count_repairs(repairs)["reference"] == 4
     names = {row.identifier for row in package.rows}
-    for made in list_entities(package, "CFAssociation"):
-        assert made["originNodeURI"]["identifier"] in names
-        assert made["destinationNodeURI"]["identifier"] in names
+    for repaired_association in list_entities(package, "CFAssociation"):
+        assert repaired_association["originNodeURI"]["identifier"] in names
+        assert repaired_association["destinationNodeURI"]["identifier"] in names

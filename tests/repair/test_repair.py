@@ -215,7 +215,7 @@ def test_repair_of_each_kind(case: Case) -> None:
     original = package_with_every_class()
     damaged = deepcopy(original)
     before, after = (
-        found(original) if callable(found) else found for found in (case.before, case.after)
+        value(original) if callable(value) else value for value in (case.before, case.after)
     )
     if case.absent:
         put(damaged, case.absent, ABSENT)
@@ -268,7 +268,7 @@ def test_wrapper_is_removed(name: str) -> None:
     body["CFItems"][1]["notes"] = None
     result, repairs = repaired({name: body})
     assert result["CFDocument"] == body["CFDocument"]
-    paths = {one.kind: one.path for one in repairs}
+    paths = {repair.kind: repair.path for repair in repairs}
     assert paths == {"wrapper": name, "null": f"{name}.CFItems[1].notes"}
 
 
@@ -326,7 +326,7 @@ def duplicates() -> Iterator[tuple[str, str, Body]]:
 @pytest.mark.parametrize(("kind", "path", "body"), list(duplicates()))
 def test_second_duplicate_is_removed(kind: str, path: str, body: Body) -> None:
     result, repairs = repaired(body)
-    assert {one.kind: one.path for one in repairs if one.kind != "null"} == {kind: path}
+    assert {repair.kind: repair.path for repair in repairs if repair.kind != "null"} == {kind: path}
     members, _, index = path.rpartition("[")
     before, after = get(body, members), get(result, members)
     del before[int(index[:-1])]
@@ -385,7 +385,7 @@ def test_ambiguous_value_is_refused_with_its_path(path: str, value: Any) -> None
     put(body, "CFItems[1].notes", None)
     assert get(repaired(body)[0], path) in ([ABSENT] if value is ABSENT else [value])
     paths = catch_problem_paths(repair_and_parse, to_json(body))
-    assert {parent(one) for one in paths} == {parent(path)}
+    assert {parent(repaired_path) for repaired_path in paths} == {parent(path)}
 
 
 def test_different_items_with_one_identifier_are_refused() -> None:
@@ -410,7 +410,7 @@ def test_problem_paths_are_those_of_the_original_file() -> None:
     body["CFItems"][2]["subjectURI"] = {**link(), "title": {}}
     with pytest.raises(UnprocessableContent) as refused:
         repair_and_parse(to_json({"CFPackage": body}))
-    assert {one["path"] for one in refused.value.problems} == {
+    assert {problem["path"] for problem in refused.value.problems} == {
         "CFPackage.CFAssociations[2].destinationNodeURI.title",
         "CFPackage.CFItems[2].educationalLevel[0]",
         "CFPackage.CFItems[2].subjectURI.title",
@@ -458,10 +458,10 @@ def test_repair_has_count_and_first_example() -> None:
     body = package_with_every_class()
     for item in body["CFItems"]:
         item["educationLevel"] = "06, 07"
-    found = repaired(body)[1][0]
-    assert (found.count, found.path) == (2, "CFItems[0].educationLevel")
-    assert (found.before, found.after) == ("06, 07", ["06", "07"])
-    assert str(found) == (
+    repair = repaired(body)[1][0]
+    assert (repair.count, repair.path) == (2, "CFItems[0].educationLevel")
+    assert (repair.before, repair.after) == ("06, 07", ["06", "07"])
+    assert str(repair) == (
         "A string was in place of an array of strings; it became an array. "
         '2 times, first at CFItems[0].educationLevel: "06, 07" → ["06","07"]'
     )
@@ -471,19 +471,19 @@ def test_repair_has_count_and_first_example() -> None:
 def test_long_example_is_cut_to_200_characters(value: Any) -> None:
     body = package()
     body["CFItems"][0]["statementCode"] = value
-    result, (found,) = repaired(body)
+    result, (repair,) = repaired(body)
     assert result["CFItems"][0]["extensions"] == {"statementCode": value}
-    assert found.kind == "unknown-field"
-    assert len(found.before) == 200
-    assert found.before.endswith("…")
-    assert found.before[:5] in json.dumps(value, ensure_ascii=False)
+    assert repair.kind == "unknown-field"
+    assert len(repair.before) == 200
+    assert repair.before.endswith("…")
+    assert repair.before[:5] in json.dumps(value, ensure_ascii=False)
 
 
 def test_short_example_is_complete() -> None:
     body = package()
     body["CFItems"][0]["subject"] = "x" * 150
-    (found,) = repaired(body)[1]
-    assert (found.before, found.after) == ("x" * 150, ["x" * 150])
+    (repair,) = repaired(body)[1]
+    assert (repair.before, repair.after) == ("x" * 150, ["x" * 150])
 
 
 EXPECTED = {
@@ -545,11 +545,11 @@ def lost_paths(before: Any, after: Any, path: str = "") -> Iterator[str]:
     """Yield every path of the original whose value is missing from the repaired package."""
     if isinstance(before, dict) and isinstance(after, dict):
         for name, value in before.items():
-            here = f"{path}.{name}"
-            found = after.get(RESPELT.get(name, name), after.get("extensions", {}).get(name))
-            yield from lost_paths(value, found, here)
+            location = f"{path}.{name}"
+            value_after = after.get(RESPELT.get(name, name), after.get("extensions", {}).get(name))
+            yield from lost_paths(value, value_after, location)
     elif isinstance(before, list) and isinstance(after, list):
-        by_id = {one["identifier"]: one for one in after if isinstance(one, dict)}
+        by_id = {entity["identifier"]: entity for entity in after if isinstance(entity, dict)}
         for index, value in enumerate(before):
             other = by_id.get(value["identifier"]) if isinstance(value, dict) else after[index]
             yield from lost_paths(value, other, f"{path}[{index}]")
@@ -578,9 +578,9 @@ def test_repair_loses_no_value(shared: Path, name: str) -> None:
 def test_broken_large_framework_becomes_the_valid_one(shared: Path) -> None:
     sound = json.loads((shared / "frameworks/large-11k.json").read_bytes())
     result = json.loads(repaired_file(shared / "frameworks/large-11k-broken.json")[1])
-    for one in result["CFAssociations"]:
+    for repaired_association in result["CFAssociations"]:
         # The sound one leaves out the documents that its parts were taken from.
-        one.pop("CFDocumentURI", None)
+        repaired_association.pop("CFDocumentURI", None)
     assert result == sound
 
 
@@ -609,9 +609,9 @@ def places(value: Any, path: str = "") -> Iterator[str]:
         parts = ((f"{path}.{name}".lstrip("."), part) for name, part in value.items())
     if isinstance(value, list):
         parts = ((f"{path}[{index}]", part) for index, part in enumerate(value))
-    for here, part in parts:
-        yield here
-        yield from places(part, here)
+    for location, part in parts:
+        yield location
+        yield from places(part, location)
 
 
 FULL = package_with_every_class()

@@ -30,8 +30,8 @@ class Checks:
     def check_true(self, name: str, holds: object, problem: str = "the condition is false") -> None:
         self._record(name, "" if holds else problem)
 
-    def check_equal(self, name: str, found: Any, expected: Any) -> None:
-        self._record(name, find_difference(found, expected))
+    def check_equal(self, name: str, value: Any, expected: Any) -> None:
+        self._record(name, find_difference(value, expected))
 
     async def check_error(
         self,

@@ -71,7 +71,7 @@ async def check_entities(checks: Checks, client: CaseClient, expected: ExpectedR
     document = (await client.documents.get(expected.identifier))["CFDocument"]
     checks.check_equal("documents.get", dump(document), expected.document)
     some = dict(list(expected.items.items())[:MAX_SINGLE_READS])
-    items = [one["CFItem"] for one in await call_for_each(client.items.get, list(some))]
+    items = [response["CFItem"] for response in await call_for_each(client.items.get, list(some))]
     _check_same(checks, "items.get", items, some)
     some = dict(list(expected.associations.items())[:MAX_SINGLE_READS])
     associations = await call_for_each(client.associations.get, list(some))
@@ -96,11 +96,11 @@ async def call_for_each(
 
 
 def _check_same(
-    checks: Checks, name: str, found: Sequence[Any] | None, expected: dict[str, Body]
+    checks: Checks, name: str, entities: Sequence[Any] | None, expected: dict[str, Body]
 ) -> None:
     """Check that the SDK has returned the expected entities, with every field of each."""
-    checks.check_equal(f"{name}: how many", len(found or ()), len(expected))
-    bodies = {model.sourced_id: dump(model) for model in found or ()}
+    checks.check_equal(f"{name}: how many", len(entities or ()), len(expected))
+    bodies = {model.sourced_id: dump(model) for model in entities or ()}
     checks.check_equal(f"{name}: every field of all {len(expected):,}", bodies, expected)
 
 
@@ -167,15 +167,15 @@ class ParsedTree:
 
     def _take(self, parent: str, kind: str, members: list[Body]) -> Iterator[tuple[str, Body]]:
         parsed = [CFItemWithChildGroups.model_validate(member) for member in members]
-        self.groups.append((parent, [one.sourced_id for one in parsed]))
-        for one in parsed:
-            body = dump(one)
+        self.groups.append((parent, [item.sourced_id for item in parsed]))
+        for item in parsed:
+            body = dump(item)
             below = body.pop("childGroups", {})
-            self.bodies[one.sourced_id] = body
-            if kind != one.cf_item_type:
-                self.misplaced.append(one.sourced_id)
+            self.bodies[item.sourced_id] = body
+            if kind != item.cf_item_type:
+                self.misplaced.append(item.sourced_id)
             if parent:
-                self.edges.add((parent, one.sourced_id))
+                self.edges.add((parent, item.sourced_id))
             else:
-                self.roots.append(one.sourced_id)
-            yield one.sourced_id, below
+                self.roots.append(item.sourced_id)
+            yield item.sourced_id, below

@@ -84,14 +84,16 @@ class Unified:
         provider = TimebackProvider(base_url=self.base_url, **self.auth)
         package, other = made.create_small_package(), made.create_small_package()
         identifier = package["CFDocument"]["identifier"]
-        async with CaseClient(provider=provider) as one, CaseClient(provider=provider) as two:
-            await one.packages.create(package)
+        async with CaseClient(provider=provider) as client, CaseClient(provider=provider) as two:
+            await client.packages.create(package)
             first = await provider.get_token_manager("case").get_token()
             await self.read("shared provider", two, identifier)
             second = await provider.get_token_manager("case").get_token()
             self.checks.check_equal("shared provider: one token", first, second)
-            await asyncio.gather(two.packages.create(other), *(one.items.list() for _ in range(5)))
-            response = await one.packages.get(other["CFDocument"]["identifier"])
+            await asyncio.gather(
+                two.packages.create(other), *(client.items.list() for _ in range(5))
+            )
+            response = await client.packages.get(other["CFDocument"]["identifier"])
             self.checks.check_equal(
                 "shared provider: items", len(response["CFPackage"].cf_items or ()), 2
             )
@@ -99,7 +101,9 @@ class Unified:
             code = "unknownobject"
             await self.checks.check_error("shared provider: errors", call, NotFoundError, 404, code)
             provider.invalidate_tokens()
-            await self.read("shared provider: after its tokens were invalidated", one, identifier)
+            await self.read(
+                "shared provider: after its tokens were invalidated", client, identifier
+            )
 
     async def check_manager(self) -> None:
         """Check that a manager calls two named clients concurrently."""

@@ -111,9 +111,9 @@ def read_to_end(raw: socket.socket) -> bytes:
     return received
 
 
-def split(answer: bytes) -> tuple[int, dict[str, str], bytes]:
+def split(response: bytes) -> tuple[int, dict[str, str], bytes]:
     """Return the status, header fields and body of a response."""
-    head, _, body = answer.partition(b"\r\n\r\n")
+    head, _, body = response.partition(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
     fields = dict(line.lower().split(": ", 1) for line in lines)
     return int(first.split()[1]), fields, body
@@ -150,8 +150,8 @@ def real_path(server: Server, path: str) -> str:
     return path.replace("s/x", f"s/{identifier}")
 
 
-def fields_of(answer: HTTPResponse) -> dict[str, str]:
-    fields = {name.lower(): value for name, value in answer.getheaders()}
+def fields_of(response: HTTPResponse) -> dict[str, str]:
+    fields = {name.lower(): value for name, value in response.getheaders()}
     if "set-cookie" in fields:  # its value is random
         fields["set-cookie"] = fields["set-cookie"].partition("=")[0]
     return {name: value for name, value in fields.items() if name not in PER_REQUEST}

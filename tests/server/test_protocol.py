@@ -45,9 +45,9 @@ def read_until_closed(raw: socket.socket) -> bytes:
     return received
 
 
-def parse_error(answer: bytes) -> tuple[int, str]:
+def parse_error(response: bytes) -> tuple[int, str]:
     """Return the status and ``imsx_description`` of an error response."""
-    head, _, body = answer.partition(b"\r\n\r\n")
+    head, _, body = response.partition(b"\r\n\r\n")
     return int(head.split()[1]), json.loads(body)["imsx_description"]
 
 

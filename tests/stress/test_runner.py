@@ -36,15 +36,15 @@ def test_too_few_lists_missed_counts() -> None:
     assert list_shortfalls({"kills": 30}, {"kills": 30}) == []
 
 
-def scenario_run(done: int, wrong: list[str]) -> Any:
+def scenario_run(done: int, faults: list[str]) -> Any:
     async def run(_: int, __: ScenarioTimer) -> ScenarioReport:
-        return ScenarioReport(Counter(kills=done), violations=wrong)
+        return ScenarioReport(Counter(kills=done), violations=faults)
 
     return run
 
 
 @pytest.mark.parametrize(
-    ("done", "wrong", "code", "line"),
+    ("done", "faults", "code", "line"),
     [
         (32, [], 0, "32 kills"),
         (31, [], 0, "below the target: 31 of 32 kills\n"),
@@ -53,10 +53,10 @@ def scenario_run(done: int, wrong: list[str]) -> Any:
     ],
 )
 def test_scenario_below_minimum_fails(
-    monkeypatch: pytest.MonkeyPatch, done: int, wrong: list[str], code: int, line: str
+    monkeypatch: pytest.MonkeyPatch, done: int, faults: list[str], code: int, line: str
 ) -> None:
     scenario = runner.ScenarioPlan(
-        scenario_run(done, wrong), 1, {"kills": 32}, minimums={"kills": 30}
+        scenario_run(done, faults), 1, {"kills": 32}, minimums={"kills": 30}
     )
     monkeypatch.setitem(runner.SCENARIOS, "durability", scenario)
     result = CliRunner().invoke(runner.main, ["durability", "--minutes", "1", "--seed", "7"])

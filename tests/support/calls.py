@@ -111,9 +111,9 @@ def _list_lost_values(sent: Any, got: Any, path: str, unequal: set[str]) -> Iter
         yield f"{path}: {sent!r} became {got!r}"
 
 
-def list_problems(answer: Response) -> list[tuple[str, str]]:
+def list_problems(response: Response) -> list[tuple[str, str]]:
     """Return the path and the message of every problem that a response with 422 reports."""
-    details = answer.json()["imsx_error_details"]
+    details = response.json()["imsx_error_details"]
     return [(problem["path"], problem["message"]) for problem in details]
 
 

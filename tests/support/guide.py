@@ -125,7 +125,9 @@ class Guide:
         assert len(package["CFAssociations"]) == 1
         definitions = package["CFDefinitions"]
         assert [subject["title"] for subject in definitions["CFSubjects"]] == ["Mathematics"]
-        assert [one["title"] for one in definitions["CFItemTypes"]] == ["Learning Standard"]
+        assert [item_type["title"] for item_type in definitions["CFItemTypes"]] == [
+            "Learning Standard"
+        ]
         for name in ("child", "parent"):
             both = self.call("GET", f"/CFItemAssociations/{self.ids[name]}", 200)
             assert both["CFItem"]["identifier"] == self.ids[name]

@@ -28,7 +28,7 @@ def list_entities(package: PreparedPackage, kind: str) -> list[Body]:
 
 
 def count_repairs(repairs: Iterable[RepairSummary]) -> dict[str, int]:
-    return {one.kind: one.count for one in repairs}
+    return {repair.kind: repair.count for repair in repairs}
 
 
 def repair_package(raw: bytes) -> tuple[bytes, list[RepairSummary]]:

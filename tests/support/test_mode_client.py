@@ -50,7 +50,7 @@ class NamespaceClient:
         return body
 
     async def list_namespaces(self) -> list[str]:
-        return [one["namespace"] for one in await self.test_api("GET", "/namespaces")]
+        return [entry["namespace"] for entry in await self.test_api("GET", "/namespaces")]
 
     async def total(self) -> int:
         response = await self.call("GET", DOCUMENTS)

@@ -86,7 +86,11 @@ async def test_running_request_keeps_its_data_during_reset(
     namespace: NamespaceClient, testmode_app: FastAPI, clones: ListDatabases
 ) -> None:
     """The reset does not wait for it but uses another clone; both clones are reused later."""
-    (own,) = (one for one in testmode_app.state.namespaces.list_all() if one.name == "default")
+    (own,) = (
+        candidate
+        for candidate in testmode_app.state.namespaces.list_all()
+        if candidate.name == "default"
+    )
     counts = []
     for _ in range(3):
         body = await namespace.put_document()
@@ -171,8 +175,8 @@ async def test_conflicting_seed_leaves_no_database(
     await namespace.test_api("POST", "/seed", body={})
     before = await list_idle_clones(testmode_app, clones)
     item = factories.packed_item()
-    one, two = (factories.package(CFItems=[item], CFAssociations=[]) for _ in range(2))
-    await namespace.test_api("POST", "/seed", 409, {"packages": [one, two]})
+    first, second = (factories.package(CFItems=[item], CFAssociations=[]) for _ in range(2))
+    await namespace.test_api("POST", "/seed", 409, {"packages": [first, second]})
     assert len(await list_idle_clones(testmode_app, clones)) == len(before)
     assert await namespace.total() == 0
 

@@ -52,10 +52,10 @@ async def wait_for_last_modified(namespace: NamespaceClient, body: Body) -> str:
 async def assert_restore_updates_last_modified(namespace: NamespaceClient, body: Body) -> None:
     """Write a package that has the title "original" in the snapshot one, and restore that."""
     await put_package(namespace, body, "written")
-    written = await wait_for_last_modified(namespace, body)
-    assert await title_for(namespace, body, If_Modified_Since=written) is None
+    timestamp = await wait_for_last_modified(namespace, body)
+    assert await title_for(namespace, body, If_Modified_Since=timestamp) is None
     await namespace.test_api("POST", "/snapshots/one/restore")
-    assert await title_for(namespace, body, If_Modified_Since=written) == "original"
+    assert await title_for(namespace, body, If_Modified_Since=timestamp) == "original"
     await namespace.test_api("DELETE", "/snapshots/one", 204)
 
 
@@ -76,16 +76,16 @@ async def test_restore_invalidates_etags(namespace: NamespaceClient) -> None:
     etag = await put_package(namespace, body, "original")
     await namespace.test_api("POST", "/snapshots/one", 201)
     assert await title_for(namespace, body, If_None_Match=etag) is None
-    written: list[str] = []
+    timestamps: list[str] = []
     for title in ("first", "second"):
         tag = await put_package(namespace, body, title)
         # Without the history, the second write would get the ETag of the first.
-        for one in written:
-            assert await title_for(namespace, body, If_None_Match=one) == title
-        written.append(tag)
+        for timestamp in timestamps:
+            assert await title_for(namespace, body, If_None_Match=timestamp) == title
+        timestamps.append(tag)
         await namespace.test_api("POST", "/snapshots/one/restore")
-        for one in written:
-            assert await title_for(namespace, body, If_None_Match=one) == "original"
+        for timestamp in timestamps:
+            assert await title_for(namespace, body, If_None_Match=timestamp) == "original"
     await namespace.test_api("DELETE", "/snapshots/one", 204)
 
 

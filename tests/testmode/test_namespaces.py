@@ -36,7 +36,7 @@ async def test_namespaces_separate_data_faults_and_request_logs(
     await other.test_api("PUT", "/faults", body=[{"status": 503}])
     assert (await other.call("GET", DOCUMENTS)).status_code == 503
     assert await namespace.total() == 1
-    assert {one["path"] for one in await other.test_api("GET", "/requests")} >= {path}
+    assert {entry["path"] for entry in await other.test_api("GET", "/requests")} >= {path}
     assert await namespace.test_api("GET", "/requests?status=503") == []
     await namespace.test_api("POST", "/reset")
     await other.test_api("DELETE", "/faults", 204)
@@ -81,7 +81,9 @@ async def test_urls_contain_namespace(namespace: NamespaceClient, other: Namespa
     following = page.links["next"]["url"]
     assert (await other.http.get(httpx.URL(base).join(following))).json()["total"] == 2
     listed = (await other.call("GET", "/ims/case/v1p1/CFDocuments")).json()["CFDocuments"]
-    assert all(one["uri"].startswith(f"{base}/ims/case/v1p1/CFDocuments/") for one in listed)
+    assert all(
+        document["uri"].startswith(f"{base}/ims/case/v1p1/CFDocuments/") for document in listed
+    )
     assert (await other.http.get(listed[0]["uri"])).status_code == 200
     for profile in PROFILES:
         document = await other.call("GET", profile.prefix + profile.document)
@@ -211,8 +213,8 @@ async def test_errors_in_namespace_have_form_of_profile(
         raise RuntimeError("an unhandled error")
 
     monkeypatch.setattr(FaultList, "count_and_choose_fault", fail)
-    for one in (namespace, other):
-        check(await one.call("GET", path), 500)
+    for client in (namespace, other):
+        check(await client.call("GET", path), 500)
 
 
 async def test_drop_does_not_wait_for_postgres(
@@ -220,13 +222,13 @@ async def test_drop_does_not_wait_for_postgres(
 ) -> None:
     before = await list_idle_clones(testmode_app, clones)
     async with open_namespace(testmode_app, "brief") as brief:
-        (made,) = await clones() - before
+        (new_clone,) = await clones() - before
         async with open_connection(postgres) as holder, holder.transaction():
             # DROP DATABASE waits for this lock.
-            await holder.execute(f'COMMENT ON DATABASE "{made}" IS NULL')
+            await holder.execute(f'COMMENT ON DATABASE "{new_clone}" IS NULL')
             dropping = namespace.test_api("DELETE", "/namespaces/brief", 204)
             await asyncio.wait_for(dropping, 60)
-            assert made in await clones()
+            assert new_clone in await clones()
             await brief.test_api("GET", "")  # creates a new one of the same name
             await namespace.test_api("DELETE", "/namespaces/brief", 204)
     assert await list_idle_clones(testmode_app, clones) == before
@@ -246,8 +248,8 @@ async def test_new_namespace_requires_test_api_token(namespace: NamespaceClient,
     ):
         assert response.status_code == 404, response.text
         assert "create it with GET /ns/unmade/_test" in response.json()["imsx_description"]
-    wrong = {**headers, "Authorization": "Bearer wrong"}
-    assert (await namespace.http.get(f"{prefix}/_test", headers=wrong)).status_code == 401
+    wrong_headers = {**headers, "Authorization": "Bearer wrong"}
+    assert (await namespace.http.get(f"{prefix}/_test", headers=wrong_headers)).status_code == 401
     assert await namespace.list_namespaces() == ["default"]
     right = {**headers, "Authorization": f"Bearer {TEST_API_TOKEN}"}
     assert (await namespace.http.get(f"{prefix}/_test", headers=right)).status_code == 200

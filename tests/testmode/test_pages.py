@@ -48,15 +48,15 @@ async def test_pages_link_only_within_namespace(browser: AsyncClient) -> None:
         assert response.status_code == 200, (address, response.text)
         if not response.headers["content-type"].startswith("text/html"):
             continue
-        results = {urljoin(address, one) for one in addresses(response.text)}
+        results = {urljoin(address, link) for link in addresses(response.text)}
         assert results, address
-        assert {one for one in results if not one.startswith("/ns/other/")} == set(), address
+        assert {url for url in results if not url.startswith("/ns/other/")} == set(), address
         # The actions of forms accept only POST.
-        results = {one for one in results if not re.search(r"/sign-out|/upload/|/docs/", one)}
-        waiting |= {one.partition("#")[0] for one in results} - seen
-    shown = {re.sub(r"[?].*|/documents/.*", "", one) for one in seen}
+        results = {url for url in results if not re.search(r"/sign-out|/upload/|/docs/", url)}
+        waiting |= {url.partition("#")[0] for url in results} - seen
+    shown = {re.sub(r"[?].*|/documents/.*", "", url) for url in seen}
     assert shown >= {f"/ns/other{path}" for path in ("/", "", "/compare", "/upload", "/test-mode")}
-    assert any("/items/" in one for one in seen)
+    assert any("/items/" in url for url in seen)
 
 
 async def test_redirects_stay_in_namespace(testmode_app: FastAPI, browser: AsyncClient) -> None:

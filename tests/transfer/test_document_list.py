@@ -26,7 +26,7 @@ def entry(number: int, **fields: Any) -> dict[str, Any]:
 
 
 ENTRIES = [entry(number) for number in range(25)]
-IDENTIFIERS = [one["identifier"] for one in ENTRIES]
+IDENTIFIERS = [entry["identifier"] for entry in ENTRIES]
 
 
 def paged(page_size: int, *, hidden: int = 0, total: str | None = None) -> Any:
@@ -143,7 +143,7 @@ def test_next_links_without_news_are_an_error(source: ScriptedSource) -> None:
         {"data": ENTRIES},
         {"CFDocumentSet": {"CFDocuments": ENTRIES}},
         [{"CFDocuments": ENTRIES}],
-        {"CFDocuments": [{"CFDocument": one} for one in ENTRIES]},
+        {"CFDocuments": [{"CFDocument": entry} for entry in ENTRIES]},
         [{"sourcedId": identifier} for identifier in IDENTIFIERS],
     ],
 )

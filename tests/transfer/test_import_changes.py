@@ -86,8 +86,8 @@ def test_second_sheet_of_the_same_title_is_rejected(data_dir: Path, tmp_path: Pa
     report = tmp_path / "report.json"
     result = run("import", first, *TITLE, data_dir=data_dir)
     assert result.returncode == 0, result.stderr
-    made = "was made from the title 'Mathematics' and the creator 'Example District'"
-    assert made in result.stdout
+    explanation = "was made from the title 'Mathematics' and the creator 'Example District'"
+    assert explanation in result.stdout
     assert "--document-id gives another" in result.stdout
     for flags in (("--dry-run",), ()):
         result = run("import", second, *TITLE, *flags, "--report", str(report), data_dir=data_dir)
@@ -95,7 +95,7 @@ def test_second_sheet_of_the_same_title_is_rejected(data_dir: Path, tmp_path: Pa
         assert "second.csv: refused: it would delete 1 of the 1 item stored" in result.stderr
         assert "--allow-deletes" in result.stderr
         assert "would be: 2 added, 0 changed, 1 unchanged, 2 deleted" in result.stderr
-        assert made in result.stdout
+        assert explanation in result.stdout
         outcome = reported(report)
         assert (outcome["status"], outcome["counts"]) == ("refused", counts(2, 0, 1, 2))
     got = json.loads(run("export", outcome["document"], data_dir=data_dir).stdout)
@@ -176,7 +176,7 @@ def test_dry_run_without_database_creates_none(tmp_path: Path) -> None:
     assert "good.json: valid" in result.stdout
     assert "all of it would be added, because there is no database yet" in result.stdout
     assert "CFItems[0].fullStatement: required" in result.stderr
-    assert [one["counts"] for one in json.loads(report.read_text())] == [None, None]
+    assert [result["counts"] for result in json.loads(report.read_text())] == [None, None]
     assert not data_dir.exists()
 
 

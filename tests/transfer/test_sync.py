@@ -72,11 +72,11 @@ def replace(source: Client, body: factories.Body) -> None:
     assert source.put(path, json=body).status_code == 200
 
 
-def same(here: Response, source: Client, path: str) -> None:
+def same(local: Response, source: Client, path: str) -> None:
     """Assert that a response equals that of the source."""
     there = source.get(path)
-    assert here.status_code == there.status_code == 200
-    assert here.json() == there.json()
+    assert local.status_code == there.status_code == 200
+    assert local.json() == there.json()
 
 
 def sent(source: Client, path: str) -> bytes:
@@ -97,13 +97,13 @@ async def test_edits_and_deletions_follow(source: Client, client: AsyncClient, s
     (synced,) = await sync(url)
     assert (synced.status, synced.changes) == ("unchanged", {})
 
-    one, two, *_, last = body["CFItems"]
+    first, second, *_, last = body["CFItems"]
     new = factories.packed_item()
-    body["CFItems"] = [{**one, "fullStatement": "another"}, two, last, new]
+    body["CFItems"] = [{**first, "fullStatement": "another"}, second, last, new]
     relations = body["CFAssociations"]
     body["CFAssociations"] = [
         relations[0],
-        factories.association(new["identifier"], two["identifier"]),
+        factories.association(new["identifier"], second["identifier"]),
     ]
     replace(source, body)
     (synced,) = await sync(url)

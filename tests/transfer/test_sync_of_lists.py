@@ -59,7 +59,7 @@ class Hub:
 
     @property
     def documents(self) -> list[Any]:
-        shown = (one for one in self.ids if one not in self.unlisted)
+        shown = (identifier for identifier in self.ids if identifier not in self.unlisted)
         return [self.packages[identifier]["CFDocument"] for identifier in shown]
 
     def respond(self, target: str) -> ScriptedAnswer:
@@ -269,7 +269,7 @@ async def test_dry_run_writes_nothing_and_reports_same(new_hub: NewHub, database
     hub.packages[hub.ids[1]]["CFItems"][0]["fullStatement"] = "another statement"
     planned = await hub.sync(dry_run=True)
     assert await hub.list_mirrored() == set(hub.ids)
-    assert [one.counts for one in planned] == [(0, 1, 3, 0), (0, 0, 0, 4)]
+    assert [result.counts for result in planned] == [(0, 1, 3, 0), (0, 0, 0, 4)]
     done = await hub.sync()
     assert outcomes(planned) == outcomes(done)
 
@@ -441,7 +441,7 @@ STEPS = st.lists(
 async def test_nothing_offered_is_deleted_after_any_sequence(mirrored_hub: MirroredHub) -> None:
     async def once(steps: list[dict[str, Any]]) -> None:
         hub = await mirrored_hub(5)
-        here = set(hub.ids)
+        stored_ids = set(hub.ids)
         for step in steps:
             hub.listing = step["listing"]
             gone = {hub.ids[index] for index in step["withdrawn"]}
@@ -450,9 +450,9 @@ async def test_nothing_offered_is_deleted_after_any_sequence(mirrored_hub: Mirro
             hub.withdraw(*gone)
             await hub.sync()
             now = await hub.list_mirrored()
-            assert here - gone <= now, "a framework that is offered still was deleted"
-            assert len(here - now) <= 1, "more than one, and more than a tenth, were deleted"
-            here = now
+            assert stored_ids - gone <= now, "a framework that is offered still was deleted"
+            assert len(stored_ids - now) <= 1, "more than one, and more than a tenth, were deleted"
+            stored_ids = now
 
     @hypothesis_settings(
         max_examples=scale_examples(25),

@@ -98,8 +98,8 @@ def framework(title: str, letter: str) -> factories.Body:
         ]
         if parent:
             links += [
-                factories.association(one["identifier"], parent, sequenceNumber=number)
-                for number, one in enumerate(level)
+                factories.association(heading["identifier"], parent, sequenceNumber=number)
+                for number, heading in enumerate(level)
             ]
         items += level
         parent = level[0]["identifier"]
@@ -191,7 +191,10 @@ def test_search_limits_request_rate(visit: Opened) -> None:
     with visit() as page:
         page.goto("/")
         urls: list[str] = []
-        page.on("request", lambda one: urls.append(one.url) if "/search?" in one.url else None)
+        page.on(
+            "request",
+            lambda request: urls.append(request.url) if "/search?" in request.url else None,
+        )
         box = page.get_by_role("searchbox", name="Search all frameworks")
         box.press_sequentially("D7", delay=100)
         expect(page.locator("#suggestions li").first).to_be_visible()
@@ -255,7 +258,10 @@ def test_prefetch_requests_page_once(visit_anew: Opened) -> None:
         page.add_init_script("performance.now = () => 0")
         page.goto("/")
         urls: list[str] = []
-        page.on("request", lambda one: urls.append(one.url) if "/items/" in one.url else None)
+        page.on(
+            "request",
+            lambda request: urls.append(request.url) if "/items/" in request.url else None,
+        )
         with page.expect_response(re.compile("/items/")):
             page.get_by_role("searchbox", name="Search all frameworks").fill("D5.2")
         page.locator("#suggestions li a").first.click()

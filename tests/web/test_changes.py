@@ -70,28 +70,28 @@ async def test_page_beyond_the_end_does_not_deny_changes(
 
 
 async def test_period_between_any_two_states(browser: AsyncClient, written: Body) -> None:
-    made, exchanged, put = await states(browser, written)
+    creation, exchanged, put = await states(browser, written)
     for since, until, expected in (
-        ("start", made, (4, 0, 0)),  # the document, two items, an association
-        (made, exchanged, (2, 0, 2)),
+        ("start", creation, (4, 0, 0)),  # the document, two items, an association
+        (creation, exchanged, (2, 0, 2)),
         (exchanged, put, (0, 1, 0)),
-        (made, "", (2, 1, 2)),
+        (creation, "", (2, 1, 2)),
         ("start", "", (4, 0, 0)),  # what came and went is left out
     ):
         page = await browser.get(address(written), params={"since": since, "until": until})
         assert tuple(counts(page.text).values()) == expected, (since, until)
         chosen = re.findall(r'<option value="([^"]*)" selected>', page.text)
-        assert chosen == [one for one in (since, until) if one not in {"start", ""}]
+        assert chosen == [bound for bound in (since, until) if bound not in {"start", ""}]
 
 
 async def test_deleted_entities_show_last_values(browser: AsyncClient, written: Body) -> None:
-    made = (await states(browser, written))[0]
-    params = {"since": made, "part": "deleted"}
+    creation = (await states(browser, written))[0]
+    params = {"since": creation, "part": "deleted"}
     deleted = (await browser.get(address(written), params=params)).text
     assert "=goes" in deleted
     assert written["gone"]["identifier"] not in deleted  # no link to what is not here
     assert deleted.count("<code>") == 1  # the association, of which nothing is left
-    added = (await browser.get(address(written), params={"since": made, "part": "added"})).text
+    added = (await browser.get(address(written), params={"since": creation, "part": "added"})).text
     assert "<b>comes</b>" in added  # a mark on a word, as in every statement
     assert "is a child of" in added
     assert added.count(f"/items/{written['new']['identifier']}") == 2
@@ -106,8 +106,8 @@ async def test_restored_entity_counts_as_added(
     assert (await client.put(path, json={"item": gone})).status_code == 201
     page = await browser.get(address(written), params={"since": before})
     assert counts(page.text) == {"Added": 1, "Changed": 0, "Deleted": 0}
-    made, exchanged = (await states(browser, written))[:2]
-    params = {"since": made, "until": exchanged, "part": "deleted"}
+    creation, exchanged = (await states(browser, written))[:2]
+    params = {"since": creation, "until": exchanged, "part": "deleted"}
     assert "restored since" in (await browser.get(address(written), params=params)).text
 
 
@@ -127,8 +127,8 @@ async def test_moved_item_is_listed_as_deleted_since(
 
 
 async def test_csv_contains_all_changes(browser: AsyncClient, written: Body) -> None:
-    made = (await states(browser, written))[0]
-    page = (await browser.get(address(written), params={"since": made})).text
+    creation = (await states(browser, written))[0]
+    page = (await browser.get(address(written), params={"since": creation})).text
     link = re.search(r'href="([^"]+changes\.csv[^"]*)" download', page)
     assert link
     table = await browser.get(link[1].replace("&amp;", "&"))

@@ -127,8 +127,8 @@ async def test_tree_expands_along_path_to_item(browser: AsyncClient, client: Asy
         for parent, child in pairwise(chain)
     ]
     links += [
-        factories.association(one["identifier"], chain[0]["identifier"], sequenceNumber=number)
-        for number, one in enumerate(reversed(others))
+        factories.association(item["identifier"], chain[0]["identifier"], sequenceNumber=number)
+        for number, item in enumerate(reversed(others))
     ]
     body = factories.package(CFItems=[*chain, *others], CFAssociations=links)
     await client.post("/case/1.1/CFPackages", json=body)
@@ -157,10 +157,10 @@ def codes(html: str) -> list[str]:
 async def test_tree_with_cycles_and_multiple_parents_terminates(
     browser: AsyncClient, client: AsyncClient
 ) -> None:
-    one, two, three, root = (factories.packed_item(humanCodingScheme=code) for code in "ABCR")
-    pairs = [(one, two), (two, one), (one, one), (three, root), (three, one)]
+    first, second, third, root = (factories.packed_item(humanCodingScheme=code) for code in "ABCR")
+    pairs = [(first, second), (second, first), (first, first), (third, root), (third, first)]
     body = factories.package(
-        CFItems=[one, two, three, root],
+        CFItems=[first, second, third, root],
         CFAssociations=[factories.association(a["identifier"], b["identifier"]) for a, b in pairs],
     )
     await client.post("/case/1.1/CFPackages", json=body)
@@ -174,7 +174,7 @@ async def test_tree_with_cycles_and_multiple_parents_terminates(
 
 async def test_children_are_paginated(browser: AsyncClient, client: AsyncClient) -> None:
     parent = factories.packed_item(humanCodingScheme="P")
-    children = [factories.packed_item(humanCodingScheme=f"C{one:03}") for one in range(450)]
+    children = [factories.packed_item(humanCodingScheme=f"C{number:03}") for number in range(450)]
     links = [factories.association(child["identifier"], parent["identifier"]) for child in children]
     body = factories.package(CFItems=[parent, *children], CFAssociations=links)
     await client.post("/case/1.1/CFPackages", json=body)
@@ -183,27 +183,27 @@ async def test_children_are_paginated(browser: AsyncClient, client: AsyncClient)
     while path:
         page = (await browser.get(path, headers={"X-Fragment": "1"})).text
         result += codes(page)
-        more = re.search(r'data-more href="([^"]+)"', page)
-        path = more[1].replace("&amp;", "&") if more else ""
-    assert result == [f"C{one:03}" for one in range(450)]
+        next_page = re.search(r'data-more href="([^"]+)"', page)
+        path = next_page[1].replace("&amp;", "&") if next_page else ""
+    assert result == [f"C{number:03}" for number in range(450)]
     last = (await browser.get(f"/documents/{document}/items/{children[-1]['identifier']}")).text
     assert codes(last)[-1] == "C449"
     assert "250 more" in last
 
 
 async def test_item_lists_associations_in_words(browser: AsyncClient, client: AsyncClient) -> None:
-    here, there = factories.package(), factories.package()
-    there["CFDocument"]["title"] = "The other one"
-    mine, other = here["CFItems"][0], there["CFItems"][0]
+    first_package, second_package = factories.package(), factories.package()
+    second_package["CFDocument"]["title"] = "The other one"
+    mine, other = first_package["CFItems"][0], second_package["CFItems"][0]
     outside = factories.association(mine["identifier"], factories.new_id())
     outside["destinationNodeURI"]["uri"] = "javascript:alert(1)"
     pair = (mine["identifier"], other["identifier"])
     replaced = factories.association(*pair, associationType="replacedBy")
-    here["CFAssociations"] += [replaced, outside]
-    for body in (there, here):
+    first_package["CFAssociations"] += [replaced, outside]
+    for body in (second_package, first_package):
         assert (await client.post("/case/1.1/CFPackages", json=body)).status_code == 201
-    link = path_of(there, other)
-    page = (await browser.get(path_of(here, mine))).text
+    link = path_of(second_package, other)
+    page = (await browser.get(path_of(first_package, mine))).text
     assert "is replaced by" in page
     assert "is the parent of" in page
     assert f'href="{link}"' in page
@@ -237,8 +237,8 @@ async def test_item_shows_all_attributes(browser: AsyncClient, client: AsyncClie
 async def test_listed_all_shows_all_associations(browser: AsyncClient, client: AsyncClient) -> None:
     centre, *others = [factories.packed_item() for _ in range(311)]
     links = [
-        factories.association(centre["identifier"], one["identifier"], associationType="isPeerOf")
-        for one in others
+        factories.association(centre["identifier"], item["identifier"], associationType="isPeerOf")
+        for item in others
     ]
     body = factories.package(CFItems=[centre, *others], CFAssociations=links)
     assert (await client.post("/case/1.1/CFPackages", json=body)).status_code == 201
@@ -247,7 +247,7 @@ async def test_listed_all_shows_all_associations(browser: AsyncClient, client: A
     assert "10 more associations" in few
     assert f'href="{address}?listed=all"' in few
     every = (await browser.get(f"{address}?listed=all", headers={"X-Fragment": "1"})).text
-    assert all(one["identifier"] in every for one in others)
+    assert all(item["identifier"] in every for item in others)
     assert "not listed" not in every
 
 
@@ -300,7 +300,7 @@ async def test_comparison_and_its_csv(browser: AsyncClient, client: AsyncClient)
     both = {"left": left["CFDocument"]["identifier"], "right": right["CFDocument"]["identifier"]}
     page = (await browser.get("/compare", params=both)).text
     assert "replaces" in page
-    assert all(f"/items/{one}" in page for one in pair)
+    assert all(f"/items/{identifier}" in page for identifier in pair)
     for side, body, gone in (("left", left, pair[0]), ("right", right, pair[1])):
         alone = (await browser.get("/compare", params={**both, "part": side})).text
         shown = [item["identifier"] in alone for item in body["CFItems"]]

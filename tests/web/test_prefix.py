@@ -73,12 +73,12 @@ async def test_links_and_forms_contain_prefix(browser: AsyncClient) -> None:
         if not response.headers["content-type"].startswith("text/html"):
             continue
         links = addresses(response.text, address)
-        outside = {one for one in links if not one.startswith(f"{BASE}/")}
+        outside = {link for link in links if not link.startswith(f"{BASE}/")}
         assert not outside, f"{address} leads to {outside}"
         # The actions of forms accept only POST.
         forms = {f"{BASE}/sign-out", f"{BASE}/upload/check", f"{BASE}/upload/store"}
         waiting |= links - forms - seen
-    shown = {one.removeprefix(BASE).partition("?")[0] for one in seen}
+    shown = {url.removeprefix(BASE).partition("?")[0] for url in seen}
     assert shown >= {"/", "/search", "/compare", "/upload", "/docs", "/static/style.css"}
     assert any("/items/" in path for path in shown)
     assert any(path.endswith("/changes") for path in shown)
@@ -107,7 +107,7 @@ async def test_openapi_documents_contain_prefix(browser: AsyncClient) -> None:
     }
     for path, server in {**documents, "/openapi.json": PREFIX}.items():
         document = (await browser.get(path)).json()
-        assert [one["url"] for one in document["servers"]] == [server]
+        assert [server_entry["url"] for server_entry in document["servers"]] == [server]
         flow = document["components"]["securitySchemes"]["CaseOAuth2"]["flows"]["clientCredentials"]
         assert flow["tokenUrl"] == f"{PREFIX}/oauth2/token", path
 

@@ -25,11 +25,11 @@ def test_markdown_is_rendered(statement: str, html: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "written", ["$x^2$", "\\(x^2\\)", "$$x^2$$", "so \\[ x^2 \\] is", "$$\nx^2\n$$"]
+    "statement", ["$x^2$", "\\(x^2\\)", "$$x^2$$", "so \\[ x^2 \\] is", "$$\nx^2\n$$"]
 )
-def test_latex_is_rendered_as_mathml(written: str) -> None:
-    assert "<msup><mi>x</mi><mn>2</mn></msup>" in render_markdown(written)
-    assert "$" not in render_markdown(written)
+def test_latex_is_rendered_as_mathml(statement: str) -> None:
+    assert "<msup><mi>x</mi><mn>2</mn></msup>" in render_markdown(statement)
+    assert "$" not in render_markdown(statement)
 
 
 @pytest.mark.parametrize(
@@ -68,21 +68,21 @@ HARMLESS = re.compile(
 )
 
 
-@pytest.mark.parametrize("written", HOSTILE)
-def test_hostile_statements_are_inert(written: str) -> None:
+@pytest.mark.parametrize("statement", HOSTILE)
+def test_hostile_statements_are_inert(statement: str) -> None:
     for drawn in (
-        render_markdown(written),
-        render_markdown(f"before {written} after"),
-        render_markdown_line(written),
-        render_markdown_line(f"{written} {'word ' * 100}"),
+        render_markdown(statement),
+        render_markdown(f"before {statement} after"),
+        render_markdown_line(statement),
+        render_markdown_line(f"{statement} {'word ' * 100}"),
     ):
         left = HARMLESS.sub("", drawn)
         assert "<" not in left, left
 
 
 def test_unbalanced_tags_are_escaped() -> None:
-    for written in ("<em>a", "a</em>", "<em><b>x</em></b>", "<sub>x</sup>"):
-        assert render_markdown(written).count("<") == 2  # the paragraph's own
+    for html in ("<em>a", "a</em>", "<em><b>x</em></b>", "<sub>x</sup>"):
+        assert render_markdown(html).count("<") == 2  # the paragraph's own
 
 
 def test_very_long_statement_is_plain_text() -> None:

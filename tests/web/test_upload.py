@@ -111,8 +111,8 @@ async def test_invalid_file_is_not_stored(browser: AsyncClient, client: AsyncCli
 
 
 async def test_unchecked_file_returns_409(browser: AsyncClient, client: AsyncClient) -> None:
-    one, other = (orjson.dumps(factories.package()) for _ in range(2))
-    report = await send(browser, "check", one)
+    first, other = (orjson.dumps(factories.package()) for _ in range(2))
+    report = await send(browser, "check", first)
     for checked in ({}, {"checked": "made up"}, {"checked": digest(report.text)}):
         refused = await send(browser, "store", other, **checked)
         assert refused.status_code == 409
