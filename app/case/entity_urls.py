@@ -28,11 +28,14 @@ class ServerUrlMatcher:
 
     def __init__(self, urls: Iterable[str], prefixes: Iterable[str]) -> None:
         self._paths: dict[str, set[str]] = {}
+        self._hosts: set[bytes] = set()
         for url in urls:
             parts = urlsplit(url)
             paths = self._paths.setdefault(_normalize_authority(parts.netloc), set())
             paths |= {parts.path.rstrip("/") + prefix for prefix in prefixes}
-        self._hosts = {authority.partition(":")[0].encode() for authority in self._paths}
+            # Responses contain the host as it is configured, and clients may normalize it.
+            host = parts.netloc.partition(":")[0]
+            self._hosts |= {host.encode(), host.lower().encode()}
 
     def mentions_host(self, body: bytes) -> bool:
         """Return whether the JSON bytes ``body`` contain a host name of this server.

@@ -59,3 +59,13 @@ def test_links_with_one_identifier_keep_their_uris(titles: list[str], expected: 
     submitted = SubmittedBody(ITEMS, item, stored, EchoedValues(server_urls=matcher))
     restored = json.loads(submitted.restore_stored_body(lambda _: None))
     assert [link["uri"] for link in restored["subjectURI"]] == expected
+
+
+@pytest.mark.parametrize("host", ["case.test", "Case.Test"])
+def test_host_is_found_as_configured_and_in_lower_case(host: str) -> None:
+    matcher = ServerUrlMatcher([f"https://{host}:8443"], [PREFIX])
+    for spelling in (host, host.lower()):
+        url = f"https://{spelling}:8443{PREFIX}/CFItems/a"
+        assert matcher.mentions_host(url.encode())
+        assert matcher.parse_entity_url(url) == ("CFItems", "a")
+    assert not matcher.mentions_host(b"https://other.test/")
