@@ -75,9 +75,10 @@ class HostValidator:
         return cls({*settings.allowed_hosts, urlsplit(settings.base_url).hostname or ""})
 
     def find_host_error(self, scope: Scope) -> CaseServerError | None:
-        """Return an error if the Host header is missing, malformed or not allowed, else None.
+        """Return a ``CaseServerError`` if the Host header is missing, malformed or not allowed.
 
-        HTTP/1.1 requires exactly one Host header (RFC 9112, section 3.2).
+        Returns None for a valid header. HTTP/1.1 requires exactly one Host header (RFC 9112,
+        section 3.2). Health probes may use any host name.
         """
         hosts = [value for name, value in scope["headers"] if name == b"host"]
         if len(hosts) == 1 and hosts[0] in self._cached:

@@ -133,9 +133,11 @@ async def get_caller(
     state: StateDep,
     profile: ProfileDep,
 ) -> Caller:
-    """Return the authenticated caller of a request, or raise ``Unauthorized`` or ``Forbidden``.
+    """Return the authenticated ``Caller`` of a request.
 
-    If the server allows reads without a token, such a request gets the caller for anonymous reads.
+    If the server allows reads without a token, such a request gets the caller for anonymous reads,
+    or ``TooManyRequests``. Raises ``Unauthorized`` without a valid token, ``Forbidden`` if the
+    token lacks the required scope, and ``MethodNotAllowed`` for a write on a standby.
     """
     # The scheme returns None for an empty header, too, which is not an anonymous request.
     is_anonymous = authorization is None and "authorization" not in request.headers

@@ -22,7 +22,8 @@ async def detect_echoed_values(
     """Detect values in a request body that the server may have added to an earlier response.
 
     A client that edits a response and sends it back also sends these values: URLs of this server,
-    the default item type, empty lists. The result describes them, so that they are not stored.
+    the default item type, empty lists. The returned ``EchoedValues`` describes them, so that they
+    are not stored.
     """
     urls = _create_server_url_matcher(request)
     return EchoedValues(
@@ -33,7 +34,7 @@ async def detect_echoed_values(
 
 
 def _create_server_url_matcher(request: Request) -> ServerUrlMatcher:
-    """Create the object that finds URLs of this server in a body.
+    """Create the ``ServerUrlMatcher`` that finds URLs of this server in a request body.
 
     It recognizes URLs that begin with the ``base_url`` setting or with the request's Host header.
     """

@@ -30,7 +30,7 @@ CODES_BY_STATUS: dict[int, ErrorCode] = {404: "unknown", 405: "unsupported"}
 
 
 def build_status_info(profile: ApiProfile, error: CaseServerError) -> dict[str, Any]:
-    """Build the ``imsx_StatusInfo`` object that describes an error in the profile's format."""
+    """Build the ``imsx_StatusInfo`` dict that describes an error in the profile's format."""
     minor = {
         "imsx_codeMinorField": [
             {

@@ -148,7 +148,10 @@ def _strip_trailing_slash(scope: Scope) -> str:
 def _log_and_convert_error(
     error: BaseException, scope: Scope, method: str, request_id: str
 ) -> CaseServerError:
-    """Log an unhandled exception and return the error to send to the client instead."""
+    """Log an unhandled exception and return the ``CaseServerError`` to send to the client.
+
+    A request that the shutdown cancels is not logged.
+    """
     if isinstance(error, asyncio.CancelledError):
         return SHUTTING_DOWN
     log.error(

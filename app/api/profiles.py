@@ -84,17 +84,17 @@ class ApiProfile:
     """List the problems of an error under ``imsx_error_details``."""
 
     def get_resource_view(self, resource: ResourceType) -> ResourceView:
-        """Return a resource type with the field values that this profile adds to responses.
+        """Return a ``ResourceView``: a resource type and how this profile changes its field values.
 
         Filters and sorting use the view to compare entities as clients see them, not as stored.
         """
         return ResourceView(resource, self.rewrites_uris, self.default_item_type)
 
     def get_query_rules(self, resource: ResourceType | None = None) -> QueryRules:
-        """Return how this profile validates query parameters, for example which fields exist.
+        """Return the ``QueryRules`` by which this profile validates query parameters.
 
-        ``resource`` is the type of the requested entities, or None for other responses, such as
-        packages.
+        They say, for example, which fields exist. ``resource`` is the type of the requested
+        entities, or None for other responses, such as packages.
         """
         unknown = frozenset[str]()
         if self.version == "1.0" and resource:

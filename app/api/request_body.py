@@ -69,10 +69,10 @@ RawBody = Annotated[bytes, Depends(read_body)]
 
 
 async def parse_body(request: Request, raw_body: bytes, parse: Callable[[], T]) -> T:
-    """Call ``parse`` and return its result, in a worker thread if the body is large.
+    """Call ``parse`` without arguments and return its result, in a thread if the body is large.
 
     Parsing more than ``LARGE_BODY_BYTES`` would block the event loop. Raises ``ServiceUnavailable``
-    if too many large bodies are already being parsed.
+    if too many large bodies are already being parsed, and any error that ``parse`` raises.
     """
     if len(raw_body) <= LARGE_BODY_BYTES:
         return parse()

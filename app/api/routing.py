@@ -85,8 +85,9 @@ def _returns_response(endpoint: Callable[..., Any]) -> bool:
 class _DependencyFlattener:
     """Flattens an endpoint's dependency tree into a list of calls, in FastAPI's order.
 
-    The arguments of a call are indices in a list of values: first the request, then ``constants``,
-    then the results of earlier calls.
+    Each argument of a call is an index into a list of values. This list contains the request, then
+    ``constants``, then the results of the calls. Raises ``UncompilableEndpointError`` for
+    dependencies that only FastAPI can call.
     """
 
     def __init__(self, dependant: Dependant) -> None:
@@ -191,8 +192,8 @@ class RoutingMiddleware:
     """Middleware that looks up the endpoint of a request in a table and calls it.
 
     Requests without an entry in the table go to FastAPI's router. ``routers`` contains the (prefix,
-    router) pairs that were passed to ``include_router``. Add this middleware before all others, so
-    that they run first. It also resolves path aliases (see ``resolve_path_alias``).
+    router) pairs that were passed to ``include_router``. Add this middleware first: Starlette then
+    runs all other middleware before it. It also resolves path aliases (see ``resolve_path_alias``).
     """
 
     def __init__(self, app: ASGIApp, routers: Iterable[tuple[str, APIRouter]]) -> None:

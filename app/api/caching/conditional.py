@@ -32,8 +32,8 @@ LAST_MODIFIED_MIN_AGE_SECONDS = 2
 def hash_representation_key(*parts: object) -> str:
     """Hash the parts of a request that select the representation, such as profile and fields.
 
-    Returns 12 hexadecimal digits for the entity tag, so that two representations of the same data
-    have different tags.
+    Equal ``parts`` must have an equal ``repr``. Returns 12 hexadecimal digits for the entity tag,
+    so that two representations of the same data have different tags.
     """
     return hashlib.sha256(repr((__version__, *parts)).encode()).hexdigest()[:12]
 

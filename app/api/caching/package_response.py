@@ -47,8 +47,8 @@ async def respond_with_package(
     """Respond with a whole framework, from the cache if possible.
 
     ``identifier`` is that of the package or of its document; ``package_format`` selects package or
-    tree. The response is 304 if the client's copy is current, else the cached response if that is
-    current, else a new response, which is then cached. Raises ``NotFound`` if there is no such
+    tree. The response is 304 if the client's copy is current. Otherwise it has the cached body,
+    which is produced again if it is missing or outdated. Raises ``NotFound`` if there is no such
     package.
     """
     current = await state.revisions.get_current_revision(identifier)
@@ -87,8 +87,9 @@ async def _start_or_share_response(
     """Return a response newer than ``outdated``, once its first chunk is available.
 
     ``outdated`` is the response that this request found in the cache, or None. If another request
-    has started a newer one since, it is shared. Otherwise, ``producer`` produces one, which is
-    cached under ``key``.
+    has since started a newer one, which has not failed, this request shares it. Otherwise, it
+    starts one with ``producer`` and caches it under ``key``. Raises the producer's error if there
+    is no first chunk.
     """
     newer_response = cache.get(key)
     is_shared = newer_response and newer_response is not outdated and not newer_response.error

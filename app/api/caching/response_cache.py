@@ -49,9 +49,9 @@ again."""
 class CachedResponse:
     """A response body, compressed as one gzip stream, which may still be incomplete.
 
-    Several requests can read it while it grows. For clients that prefer zstd, a second copy is
-    compressed on first use; then ``on_growth`` is called without arguments, so that the cache can
-    evict responses.
+    Several requests can read it while it grows. A copy compressed with zstd is made for the first
+    client that prefers zstd. The function ``on_growth`` is then called without arguments, so that
+    the cache can evict responses.
     """
 
     def __init__(self, on_growth: Callable[[], None]) -> None:

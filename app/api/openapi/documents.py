@@ -96,7 +96,10 @@ def _add_path_prefix(document: Document, prefix: str) -> Document:
 
 
 def _generate_profile_openapi(app: FastAPI, profile: ApiProfile) -> Document:
-    """Generate the OpenAPI document of one profile, with paths relative to the profile's prefix."""
+    """Generate the OpenAPI document of one profile, as a dict.
+
+    Its paths are relative to the profile's prefix.
+    """
     routes = [route for route in iter_route_contexts(app.routes) if _is_below(profile, route)]
     document = _generate_document(routes, profile)
     document["paths"] = {
@@ -107,7 +110,10 @@ def _generate_profile_openapi(app: FastAPI, profile: ApiProfile) -> Document:
 
 
 def _generate_application_openapi(app: FastAPI) -> Document:
-    """Generate ``/openapi.json``: the platform API profile and the routes outside all profiles."""
+    """Generate the OpenAPI document at ``/openapi.json``, as a dict.
+
+    It describes the platform API profile and the routes outside all profiles.
+    """
     other_profiles = [profile for profile in PROFILES if profile is not PLATFORM]
     routes = [
         route

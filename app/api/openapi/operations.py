@@ -43,9 +43,10 @@ def describe_json_content(schema: Schema, example: Any = None) -> Schema:
 def describe_success(
     status: int, description: str, class_name: str | None = None
 ) -> dict[int | str, Schema]:
-    """Describe a success response, for the ``responses`` argument of a route decorator.
+    """Describe a success response, as a dict for the ``responses`` of a route decorator.
 
-    ``class_name`` names the schema of the JSON body; None means that there is no body.
+    Its single key is ``status``. ``class_name`` names the schema of the JSON body; None means that
+    there is no body.
     """
     response: Schema = {"description": description}
     if class_name is not None:
@@ -54,9 +55,10 @@ def describe_success(
 
 
 def describe_errors(*statuses: int) -> dict[int | str, Schema]:
-    """Describe the error responses of an operation, for a decorator's ``responses``.
+    """Describe the error responses of an operation, as a dict for a decorator's ``responses``.
 
-    401, 403, 429, 500 and 503 are always included, in addition to the given ``statuses``.
+    Its keys are the given ``statuses``, those of every operation (401, 403, 429, 500 and 503), and
+    "default".
     """
     content = describe_json_content(make_ref("imsx_StatusInfo"))
     responses: dict[int | str, Schema] = {
@@ -83,10 +85,11 @@ def describe_request_body(
 
 
 def describe_list_response(resource: ResourceType) -> dict[int | str, Schema]:
-    """Describe the response of a list for OpenAPI: one page of entities, and its headers.
+    """Describe the response of a list for OpenAPI, as a dict with the single key 200.
 
-    ``resolve_profile_components`` later inserts the schema of the page, because paging fields such
-    as ``total`` differ between the API profiles.
+    Its value describes one page of entities, and the headers. ``resolve_profile_components`` later
+    inserts the schema of the page, because paging fields such as ``total`` differ between the API
+    profiles.
     """
     headers = {
         "X-Total-Count": _build_header("The total number of entities.", type="integer"),
@@ -196,9 +199,9 @@ COMMON_PARAMETERS = (
 
 
 def build_profile_components(profile: ApiProfile) -> dict[str, Schema]:
-    """Build the OpenAPI parameters and schemas to which operations refer, for one API profile.
+    """Build the OpenAPI parameters and schemas of one API profile, as a dict by component name.
 
-    They are keyed by component name, such as ``limit`` or ``CFItems.sort``.
+    Operations refer to them by these names, such as ``limit`` or ``CFItems.sort``.
     """
     components = {parameter["name"]: parameter for parameter in COMMON_PARAMETERS}
     components["limit"] = _build_parameter(

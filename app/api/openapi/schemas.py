@@ -63,7 +63,10 @@ MODELS: list[type[BaseModel]] = [
 
 
 def build_closed_object_schema(properties: Schema, *, optional: tuple[str, ...] = ()) -> Schema:
-    """Build the JSON Schema of an object with these properties and no others."""
+    """Build the JSON Schema of an object with these properties and no others.
+
+    ``properties`` maps names to schemas. All of them are required except those in ``optional``.
+    """
     return {
         "type": "object",
         "required": [name for name in properties if name not in optional],
@@ -127,7 +130,7 @@ def _get_package_class_name(resource: ResourceType) -> str:
 
 
 def _downgrade_to_1_0(schemas: dict[str, Schema]) -> None:
-    """Remove from the schemas everything that CASE 1.1 added, for the CASE 1.0 profile.
+    """Remove from schemas, in place, all that CASE 1.1 added, for the CASE 1.0 profile.
 
     ``transforms.downgrade_to_1_0`` does the same with responses.
     """
@@ -211,9 +214,10 @@ ALSO_REQUIRED = {"CFDocument": ["caseVersion"], "CFPackage": ["CFItems", "CFAsso
 
 
 def build_request_schemas(response_schemas: dict[str, Schema]) -> dict[str, Schema]:
-    """Build the schemas of request bodies from the schemas of responses.
+    """Build the schemas of request bodies, as a new dict, from the schemas of responses.
 
-    Unlike a response, a request body may contain null for an optional field.
+    Unlike a response, a request body may contain null for an optional field. Each name gets the
+    suffix ``INPUT``.
     """
     schemas = {
         f"{name}{INPUT}": _build_request_schema(name, schema)
@@ -349,7 +353,10 @@ CHANGES = build_closed_object_schema(
 
 
 def build_tree_schemas(response_schemas: dict[str, Schema]) -> dict[str, Schema]:
-    """Build the schemas of the package tree, keyed by name, from ``response_schemas``."""
+    """Build the schemas of the package tree, as a dict by schema name.
+
+    ``response_schemas`` are the schemas of CASE classes, the result of ``build_model_schemas``.
+    """
     item = response_schemas["CFPckgItem"]
     groups = {
         "type": "object",
@@ -385,9 +392,10 @@ BINDING = "DType"
 
 
 def rename_to_standard_names(schemas: dict[str, Schema]) -> dict[str, Schema]:
-    """Rename schemas as in the standard's own OpenAPI document: CFItem becomes CFItemDType.
+    """Return a dict of the schemas by the standard's names: CFItem becomes CFItemDType.
 
-    As in that document, the ``extensions`` of each class become a separate schema.
+    The names are those of the standard's own OpenAPI document. As there, the ``extensions`` of each
+    class become a separate schema. ``schemas`` is not changed.
     """
     schemas_by_name: dict[str, Schema] = {}
     for name, schema in schemas.items():

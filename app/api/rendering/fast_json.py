@@ -39,11 +39,11 @@ def can_insert_sourced_ids(profile: ApiProfile) -> bool:
 def join_with_sourced_ids(
     resource: ResourceType, bodies: Sequence[str], separator: str = ","
 ) -> str | None:
-    """Join stored JSON objects, inserting a ``sourcedId`` member after each ``identifier``.
+    """Join stored JSON objects into one string, with a ``sourcedId`` after each ``identifier``.
 
-    Returns None if this shortcut does not apply and the caller must parse and render the entities:
-    if one has extensions, lacks the member that ``REQUIRED_KEYS`` names for its type, or has an
-    identifier with an escape sequence.
+    Returns None if the caller must parse and render the entities instead. This is so if
+    ``REQUIRED_KEYS`` lacks their type, or if one of the entities has extensions, lacks the required
+    key or has an identifier with an escape sequence.
     """
     if resource not in REQUIRED_KEYS:
         return None

@@ -161,8 +161,8 @@ class _ItemTree:
     def render_groups(self, identifiers: Iterable[str]) -> list[Write]:
         """Render the items ``identifiers`` as a JSON object with an array for each CFItemType.
 
-        Returns the parts of the JSON in order. An item that has children is not rendered: its place
-        is marked by ``(identifier,)``, for the caller to replace.
+        Returns the parts of the JSON in order, as bytes. An item that has children is not rendered:
+        the tuple ``(identifier,)`` marks its place, and the caller replaces it.
         """
         groups: dict[str, list[str]] = {}
         for identifier in identifiers:

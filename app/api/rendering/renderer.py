@@ -43,7 +43,7 @@ class Renderer:
     async def to_comma_separated_json(self, resource: ResourceType, bodies: Sequence[str]) -> bytes:
         """Render stored entities as JSON objects separated by commas, without array brackets.
 
-        ``bodies`` are stored JSON strings.
+        Returns bytes. ``bodies`` are stored JSON strings.
         """
         if fast_json.can_insert_sourced_ids(self.profile):
             text = fast_json.join_with_sourced_ids(resource, bodies)
@@ -61,9 +61,10 @@ class Renderer:
     ) -> list[JsonObject]:
         """Parse stored entities and convert them to the dicts that a package contains.
 
-        Removes each entity's link to its document (or a document's link to its package), depending
-        on the profile: with ``package_links``, none is removed; with ``foreign_links``, only links
-        equal to ``document_link``, the link to the package's own document; otherwise all.
+        If the profile has ``package_links``, each entity keeps the link to its document, and a
+        document the link to its package. Otherwise, this link is removed. Only a profile with
+        ``foreign_links`` keeps it if it differs from ``document_link``, the link to the package's
+        own document.
         """
         entities: list[JsonObject] = [orjson.loads(body) for body in bodies]
         if self.profile.package_links:
@@ -80,7 +81,7 @@ class Renderer:
     async def to_package_json(
         self, resource: ResourceType, bodies: Sequence[str], document_link: JsonObject | None = None
     ) -> bytes:
-        """Render stored entities as the JSON objects of a package, separated by commas.
+        """Render stored entities as the JSON objects of a package, as bytes separated by commas.
 
         ``bodies`` are stored JSON strings, ``document_link`` the link to the package's own document
         (see ``to_package_objects``).
@@ -120,7 +121,8 @@ class Renderer:
     ) -> list[JsonObject]:
         """Convert parsed entities to the format of the profile, for example by rewriting URIs.
 
-        Modifies ``entities``, so the caller must use only the result, which may contain copies.
+        Edits the dicts in ``entities`` and returns them, or copies of them if the profile adds
+        ``sourcedId`` members.
         """
         profile, local_nodes = self.profile, await self._find_local_nodes(resource, entities)
         for entity in entities:

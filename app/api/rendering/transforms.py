@@ -58,8 +58,8 @@ def rewrite_uris(
     """Replace the ``uri`` of an entity and of its links with URLs on this server, in place.
 
     ``base`` is the URL of the profile. ``local_nodes`` maps the identifiers of items and documents
-    on this server to their collection, such as ``CFItems``. A node of an association that is not
-    among them keeps its ``uri``.
+    on this server to their collection, such as ``CFItems``. The origin and destination of an
+    association keep their ``uri`` if ``local_nodes`` lacks their identifiers.
     """
 
     def entity_url(collection: str, identifier: str) -> str:
@@ -88,7 +88,11 @@ def strip_extensions(value: Any) -> None:
 
 
 def downgrade_to_1_0(resource: ResourceType, entity: JsonObject) -> None:
-    """Remove from an entity what CASE 1.1 added: fields, target types and association types."""
+    """Remove from an entity, in place, what CASE 1.1 added.
+
+    This is some fields, extensions and the target types of links. Association types that CASE 1.0
+    lacks become isRelatedTo.
+    """
     strip_extensions(entity)
     for name in NEW_IN_1_1.get(resource, ()):
         entity.pop(name, None)
@@ -102,8 +106,8 @@ def downgrade_to_1_0(resource: ResourceType, entity: JsonObject) -> None:
 def add_sourced_ids(entity: JsonObject) -> JsonObject:
     """Return a copy of an entity with a ``sourcedId`` after each ``identifier``, at any depth.
 
-    ``sourcedId`` has the same value; clients of the TimeBack platform read it instead. The content
-    of ``extensions`` is not changed.
+    ``sourcedId`` has the same value as ``identifier``, and clients of the TimeBack platform read
+    only ``sourcedId``. The content of ``extensions`` is not changed.
     """
     copy: JsonObject = {}
     if "identifier" in entity:

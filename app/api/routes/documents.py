@@ -25,8 +25,8 @@ WRAPPERS = ("document", "CFDocument")
 class _LenientDocumentBody(CFPckgDocument):
     """The body of a PUT that replaces a document stored without ``caseVersion``.
 
-    Such documents come from packages. Here the field may be omitted, so that a client can send back
-    what it read.
+    Such documents come from packages. ``caseVersion`` may be omitted here, so that a client can
+    send back what it read.
     """
 
     CFPackageURI: LinkURI

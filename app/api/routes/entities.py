@@ -92,9 +92,10 @@ def parse_selected_fields(
 async def respond_with_list_page(
     resource: ResourceType, request: Request, db: Database, renderer: Renderer
 ) -> Response:
-    """Respond with the page of a list that the query selects (CASE 1.1 binding, section 3).
+    """Respond with the page of a list that the query parameters of the request select.
 
-    Raises ``BadRequest`` for invalid parameters and ``QueryTimeout`` if the query takes too long.
+    See CASE 1.1 binding, section 3. Raises ``BadRequest`` for invalid parameters and
+    ``QueryTimeout`` if the database query takes too long.
     """
     profile, raw_query = renderer.profile, request.query_params.multi_items()
     query = params.parse_list_query(

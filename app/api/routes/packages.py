@@ -211,8 +211,9 @@ async def _parse_upload(
 ) -> tuple[PreparedPackage, list[RepairSummary] | None]:
     """Parse an uploaded package in a thread; with ``?repair=true``, also repair it.
 
-    Returns (package, repairs). Without repair, ``repairs`` is None, and most entities are parsed
-    later, while they are written to the database.
+    Returns (package, repairs), where ``repairs`` has a ``RepairSummary`` for each kind of repair.
+    Without repair, ``repairs`` is None, and most entities are parsed later, while they are written
+    to the database.
     """
     if request.query_params.get("repair", "").lower() == "true":
         return await to_thread.run_sync(

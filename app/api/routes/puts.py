@@ -46,9 +46,9 @@ def add_put_route(  # noqa: PLR0913  each is a choice of its own
     """Add the route that creates or replaces one entity of a CASE class.
 
     ``path`` is relative to the prefix of ``router``. ``store`` is the function of
-    ``db.write.entities`` that stores the entity. Besides the entity itself, the route accepts a
-    body like ``{"item": {…}}``, in which ``wrapper`` or the class name is the key. ``request_body``
-    is the result of ``describe_request_body``.
+    ``db.write.entities`` that stores the entity. The request body is the entity, or an object that
+    contains it under the key ``wrapper`` or the class name, such as ``{"item": {…}}``.
+    ``request_body`` is the result of ``describe_request_body``.
     """
     wrappers = (wrapper, resource.name)
 

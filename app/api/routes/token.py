@@ -147,7 +147,10 @@ IssuerDep = Annotated[LocalIssuer, Depends(_get_issuer)]
     openapi_extra={"requestBody": _REQUEST_BODY},
 )
 async def issue_token(request: Request, state: StateDep, issuer: IssuerDep) -> Response:
-    """Exchange a client's ID and secret for an access token."""
+    """Exchange a client's ID and secret for an access token.
+
+    A rejected request gets an error response of RFC 6749, section 5.2.
+    """
     try:
         token_request = await parse_token_request(request)
         client = await _authenticate(request, state, token_request)

@@ -43,10 +43,11 @@ def build_digest_column(table: Table) -> ColumnElement[str]:
 
 
 def matches_stored_entity(row: EntityRow, digest: str) -> bool:
-    """Return whether an entity equals the stored one, whose body has the MD5 ``digest``.
+    """Return whether the uploaded entity ``row`` equals the stored one with the MD5 ``digest``.
 
-    If the upload lacked CFDocumentURI, it was added to ``row``. The body without it is then
-    compared too, because an association can be PUT without this link.
+    ``digest`` is that of the stored body. If the upload lacked CFDocumentURI, which is then added
+    to ``row``, the body without this link may match instead, because an association can be PUT
+    without it.
     """
     if _digest(row.body) == digest:
         return True
@@ -100,10 +101,11 @@ def build_document_link_suffix(document: str) -> str:
 
 
 def add_container_link(row: EntityRow, link: str | None) -> EntityRow:
-    """Return an uploaded entity, with the stored link to its document or package added.
+    """Return the row of an uploaded entity with the stored link to its container in the body.
 
-    It is added only if the upload lacked it: packages of the standard omit these links (CASE 1.1
-    binding, CFPckg classes). ``link`` is the JSON of the stored link, or None.
+    The container of a document is its package; that of another entity is its document. The row is
+    unchanged if the upload contained a link, which packages of the standard omit (CASE 1.1 binding,
+    CFPckg classes). ``link`` is the JSON of the stored link, or None.
     """
     if link is None or not row.has_added_container_link:
         return row

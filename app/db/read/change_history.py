@@ -106,8 +106,8 @@ def _build_changed_entities_cte() -> CTE:
     """Build a CTE of the entities written in a period, with the net effect on each.
 
     Its column ``change`` is "added", "changed", "deleted", or NULL for an entity that was added and
-    deleted within the period. An entity whose first operation is create or revive did not exist
-    before.
+    deleted within the period. An entity whose first operation is create, or revive (the restore of
+    a soft-deleted entity), was absent before.
     """
     table = tables.changes
     operations = (

@@ -41,9 +41,10 @@ async def get_entity_with_descendants(
 async def get_item_with_associations(
     database: Database, identifier: str, limit: int | None = None
 ) -> tuple[str, list[str]]:
-    """Return the JSON body of an item, and the bodies of at most ``limit`` of its associations.
+    """Return (item, associations): an item's JSON body and a list of its associations' bodies.
 
-    Raises ``NotFound`` if no live item has this identifier.
+    ``limit`` is the maximum number of associations, or None for all. Raises ``NotFound`` if no live
+    item has this identifier.
     """
     (item,) = await get_entity_with_descendants(database, ITEMS, identifier)
     query = compile_item_associations_query()

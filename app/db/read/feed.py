@@ -64,10 +64,10 @@ class PgSnapshot(UserDefinedType[str]):
 class FeedCursor(NamedTuple):
     """A position in the change feed, from which a client continues to read.
 
-    The client has read all changes that are visible in the Postgres snapshot ``since``. Newer
-    changes are split into pages: ``until`` is the snapshot up to which these pages read, the same
-    for all of them, and ``sequence`` the number of the last change read. After the last page,
-    ``until`` is "" and ``sequence`` 0.
+    The client has read all changes that are visible in the Postgres snapshot ``since``. It reads
+    the newer changes page by page. Until the last page, ``until`` is the snapshot up to which it
+    reads, the same for each page, and ``sequence`` is the number of the last change it has read.
+    After that, ``until`` is "" and ``sequence`` is 0.
     """
 
     history: str

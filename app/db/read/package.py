@@ -44,7 +44,7 @@ BATCH_SIZE = 200
 
 @dataclass(frozen=True)
 class FrameworkSnapshot:
-    """A consistent view of one framework, in an open transaction, to stream its entities from."""
+    """A consistent view of one framework in an open transaction, which streams its entities."""
 
     document_identifier: str
     package_identifier: str

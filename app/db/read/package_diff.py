@@ -43,10 +43,10 @@ class PackageDiff(NamedTuple):
 
 
 async def diff_package(database: Database, package: PreparedPackage) -> PackageDiff:
-    """Compare a package with the stored framework and return what storing it would change.
+    """Compare a package with the stored framework and return a ``PackageDiff``.
 
-    Only the document, items and associations are compared. Raises ``QueryTimeout`` if the query
-    takes too long.
+    It contains what storing the package would change. Only the document, items and associations are
+    compared. Raises ``QueryTimeout`` if the query takes too long.
     """
     document = package.document_identifier
     row = await database.fetch_one(compile_document_body_query(), document_identifier=document)
@@ -58,9 +58,9 @@ async def diff_package(database: Database, package: PreparedPackage) -> PackageD
 
 
 async def fetch_bodies(database: Database, keys: list[Key]) -> dict[Key, str]:
-    """Return the stored JSON bodies of entities, as a dict by key: (kind, identifier).
+    """Return the stored JSON bodies of entities, as a dict by (class name, identifier).
 
-    Soft-deleted entities are included.
+    ``keys`` are such pairs, for example ("CFItem", "…"). Soft-deleted entities are included.
     """
     identifiers = [identifier for _, identifier in keys]
     rows = await database.fetch_all(_compile_bodies(), identifiers=identifiers)

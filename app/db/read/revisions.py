@@ -63,9 +63,9 @@ SCOPE = bindparam("scope", type_=Text)
 class Revision(NamedTuple):
     """The version of a package, from which its ETag is made.
 
-    At the same revision, a package has the same content. ``document``, ``definitions`` and
-    ``nodes`` count changes of the framework, of shared definitions, and of the existence of items
-    and documents anywhere.
+    At the same revision, a package has the same content. ``document`` counts changes of the
+    framework, and ``definitions`` those of shared definitions. ``nodes`` increases when an item or
+    document of any framework begins or ceases to exist.
     """
 
     document_identifier: str
@@ -115,9 +115,11 @@ class RevisionCache:
         return current
 
     async def _refresh_revision(self, last_revision: Revision) -> Revision | None:
-        """Return the current revision of a package, or None if its document has changed.
+        """Return the current revision of a package, or None if the full query must be run.
 
-        Reads only the revision counters, because nothing else of an unchanged document differs.
+        This is so if the document or the database's history has changed, or if the counters have so
+        many rows that they should be merged. Otherwise only counters can differ, so this reads only
+        them.
         """
         # For one client this takes 114 us, the full query 147 us.
         document = last_revision.document_identifier
@@ -176,10 +178,11 @@ async def fetch_revision(connection: Connection, identifier: str) -> Revision | 
 
 
 async def compact_revisions(database: Database, document: str) -> None:
-    """Merge the counter rows of a document's revision, so that reading it stays fast.
+    """Merge the rows of each revision counter of a document, so that reads stay fast.
 
-    One row for each counter remains. Returns without an error if the database is unavailable,
-    because a later reader will merge the rows. Does nothing on a standby.
+    A counter is the sum of its rows; one row remains. The counters are those of the document and
+    the two that all documents share. Does nothing on a standby. Returns without an error if the
+    database is unavailable, because a later reader will merge the rows.
     """
     if database.is_standby:
         return
@@ -190,7 +193,11 @@ async def compact_revisions(database: Database, document: str) -> None:
 
 @cache
 def _compile_revision_query() -> CompiledStatement:
-    """Compile the query for a ``Revision`` and the number of rows that can still be merged."""
+    """Compile the query for a package's ``Revision`` and the number of counter rows.
+
+    The SQL parameter ``identifier`` is that of the package or document. The column ``increments``
+    is the number of rows that ``compact_revisions`` can merge.
+    """
     package, documents = tables.packages, tables.documents
     document = package.c.document_identifier
     counters = _build_revision_counters_subquery(document)

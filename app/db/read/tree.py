@@ -63,10 +63,10 @@ async def fetch_children(
 ) -> list[Record]:
     """Return the children of some items, sorted by parent, then sequenceNumber, then code.
 
-    For each parent, returns ``limit`` children after the first ``offset`` ones, and the children
-    that are themselves in ``parents``. Each row is (parent, identifier, code, statement, item_type,
-    child_count, position, total). ``position`` counts the children of the parent from 1; ``total``
-    is their number.
+    For each parent, returns ``limit`` children after the first ``offset`` ones. A child that is
+    itself one of ``parents`` is always returned. Each row is (parent, identifier, code, statement,
+    item_type, child_count, position, total). ``position`` counts the children of the parent from 1;
+    ``total`` is their number.
     """
     values = {"parents": list(parents), "always_include": list(parents)}
     page = {"document": document, "limit": limit + offset, "offset": offset}
@@ -89,11 +89,11 @@ async def fetch_roots(
 async def fetch_ancestors(
     database: Database, identifiers: Sequence[str]
 ) -> dict[str, list[Record]]:
-    """Return the ancestors of each item, from its root down, without the item itself.
+    """Return the ancestors of each item, from its root down, as lists by the item's identifier.
 
-    The result maps the identifier of each item to its ancestors. Each row is (start, identifier,
-    code, statement, item_type), where ``start`` is the item's identifier. If an item has several
-    parents, the first one in the order of the package is used.
+    The list of a root is empty. Each ancestor is a row (start, identifier, code, statement,
+    item_type), where ``start`` is the item's identifier. If an item has several parents, the first
+    one in the order of the package is used.
     """
     paths: dict[str, list[Record]] = {identifier: [] for identifier in identifiers}
     for row in await database.fetch_all(_compile_ancestors_query(), identifiers=list(identifiers)):
@@ -126,10 +126,11 @@ def _build_sequence_number(link: FromClause) -> ColumnElement[Any]:
 
 
 def _build_child_counts(page: CTE) -> FromClause:
-    """Build the subquery for the number of children of each item of a page that has any.
+    """Build the subquery that counts the children of each item on a page.
 
-    Its rows are (parent, child_count). One query counts the children of all items, because Postgres
-    may scan all associations for it, and would do so for each item of a framework with many roots.
+    Its rows are (parent, child_count); items without children have none. One query counts the
+    children of all items, because Postgres may scan all associations for it, and would do so for
+    each item of a framework with many roots.
     """
     link = tables.associations.alias("child_link")
     parents = func.any(func.array(select(page.c.identifier).scalar_subquery()))
@@ -307,11 +308,11 @@ def _build_non_roots_query(own_items: CTE) -> Select[Any]:
 
 @cache
 def _compile_ancestors_query() -> CompiledStatement:
-    """Compile a recursive CTE that follows the first parent of each item up to its root.
+    """Compile the recursive query for the ancestors of items, which follows first parents.
 
-    The first parent is the first in package order. Each row of ``path`` is a node on the way from
-    ``start`` to its root. ``trail`` lists the nodes up to that node, which stops the recursion at a
-    cycle and gives the depth.
+    The first parent of an item is the first in package order. In the CTE ``path``, each row is a
+    node between an item, ``start``, and its root. Its array ``trail`` lists the nodes from
+    ``start`` to that node. It ends the recursion at a cycle, and its length is the depth.
     """
     items = tables.items
     path = (

@@ -133,8 +133,8 @@ def build_soft_delete_column_and_index(name: str) -> tuple[SchemaItem, ...]:
 def build_link_table(name: str, targets: dict[str, str], *, comment: str) -> Table:
     """Build a many-to-many table, whose rows link one entity, the owner, to another.
 
-    ``targets`` are the names of the two columns, first the owner's, and the columns to which they
-    refer, such as ``{"item_identifier": "items.identifier", …}``.
+    ``targets`` maps the names of its two columns to the columns that they reference, for example
+    ``{"item_identifier": "items.identifier", …}``. The owner's column comes first.
     """
     keys = [
         build_reference_column(column, target, f"Refers to {target}.", primary_key=True)

@@ -70,10 +70,11 @@ The other scalar fields have B-trees, which serve ranges too: code, timestamp an
 def build_key_condition(
     body: ColumnElement[Any], path: Path, value: ColumnElement[Any]
 ) -> ColumnElement[bool]:
-    """Build the SQL condition that an item has the same filter key as a value would have.
+    """Build the SQL condition that a field of an item has the filter key of ``value``.
 
-    An index serves it. ``path`` is the field, and ``value`` the SQL for its value in lower case.
-    Items with other values may have the same key.
+    An index serves it. ``body`` is the SQL for the item's JSON body, ``path`` the name of the field
+    and of nested fields, and ``value`` the SQL for a value in lower case. Items with other values
+    may meet the condition, because a key contains only a hash of the value.
     """
     keys = func.item_filter_keys(body)
     return keys.op("@>", is_comparison=True)(array([_build_filter_key(path, value)]))

@@ -412,5 +412,8 @@ def get_table(resource: ResourceType) -> Table:
 
 
 def get_document_column(table: Table) -> Column[str]:
-    """Return the column with the document of an entity: ``identifier`` in the table documents."""
+    """Return the column of an entity table that contains the identifier of the document.
+
+    It is ``identifier`` in the table ``documents`` and ``document_identifier`` in others.
+    """
     return table.c.identifier if table is documents else table.c.document_identifier

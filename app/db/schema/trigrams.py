@@ -41,7 +41,10 @@ def should_use_like(table: Table, field: QueryableField, text: str) -> bool:
 
 
 def build_like_pattern(text: str) -> str:
-    """Return the LIKE pattern for strings that contain ``text``, with its wildcards escaped."""
+    """Return the LIKE pattern for strings that contain ``text``.
+
+    The wildcards ``%`` and ``_`` in ``text`` are escaped, so that they match only themselves.
+    """
     return "%" + re.sub(r"([\\%_])", r"\\\1", text) + "%"
 
 
@@ -61,7 +64,9 @@ INDEX_ERRORS = (
 async def create_trigram_index(url: str) -> bool:
     """Create the trigram index for substring search in item statements if it does not exist.
 
-    Returns whether it exists now. It cannot be created if the extension ``pg_trgm`` is unavailable.
+    ``url`` is the URL of the database. Returns whether the index exists now. If it cannot be
+    created, for example because the extension ``pg_trgm`` is unavailable, logs a warning and
+    returns False.
     """
     try:
         async with open_connection(url) as connection:

@@ -35,9 +35,9 @@ BASE_URL = "base_url"
 
 
 class ResourceView(NamedTuple):
-    """A resource type, such as CFItem, and the values that an API profile adds in its responses.
+    """A resource type, such as CFItem, and how an API profile changes its fields in responses.
 
-    Holds only the values that differ between profiles.
+    Contains only options that differ between profiles.
     """
 
     resource: ResourceType

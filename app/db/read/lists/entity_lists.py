@@ -66,7 +66,7 @@ class ListQueryShape(NamedTuple):
 async def fetch_page(
     database: Database, view: ResourceView, query: ListQuery, base_url: str = ""
 ) -> ListPage:
-    """Return the page of entities that a list request asks for, and the length of the list.
+    """Return the ``ListPage`` for a list request: a page of entities and the list's length.
 
     ``query`` contains the filter, search, order, limit and offset. Filters and sorting use the
     values that ``view`` shows to the client, including URLs that start with ``base_url``. Entities
@@ -137,7 +137,7 @@ def _compile_list_statement(shape: ListQueryShape) -> CompiledStatement:
 
     A single SQL statement sees one snapshot, so total and page agree.
     """
-    table, rows = shape.view.table, _select_matches(shape)
+    table, rows = shape.view.table, _build_matches_query(shape)
     is_filtered = shape.has_search or shape.where is not None
     # A CTE, because matches of a filter are needed twice, for the count and for the page. Without a
     # filter a subquery is faster: one index gives the page without reading the bodies before the
@@ -168,7 +168,7 @@ def _compile_list_statement(shape: ListQueryShape) -> CompiledStatement:
     )
 
 
-def _select_matches(shape: ListQueryShape) -> Select[Any]:
+def _build_matches_query(shape: ListQueryShape) -> Select[Any]:
     """Build the query for the identifiers and sort keys of all entities of a list, unsorted.
 
     ``shape`` has the filter, search and sort field that determine the query.
@@ -225,7 +225,7 @@ def _build_order_by(
 ) -> Sequence[ColumnElement[Any]]:
     """Return the ORDER BY columns for ``rows``: the sort key, NULLs last, then the identifier.
 
-    A descending list has the identifiers of equal keys in descending order too. With
+    In a descending list, entities with equal keys are sorted by descending identifier. With
     ``is_backward``, return the opposite order: the last entity first, and NULLs before others.
     """
     is_descending = shape.is_descending != is_backward

@@ -109,9 +109,10 @@ def _build_key_comparisons(
 ) -> tuple[Comparison, ...]:
     """Return comparisons with which the index of filter keys finds candidates for a filter.
 
-    ``node`` is one comparison of the filter. An entity that matches it meets one of the returned
-    ``HAS_KEY`` comparisons, but others may as well. Their SQL parameters are added to ``values``.
-    Returns () if the index cannot serve ``node``.
+    ``node`` is one comparison of the filter. Each entity that matches it meets one of the returned
+    ``HAS_KEY`` comparisons. Some other entities do, because a key contains only a hash of the
+    value. The SQL parameters are added to ``values``. Returns () if the index cannot serve
+    ``node``.
     """
     path, members = node.field.path, node.value if isinstance(node.value, tuple) else (node.value,)
     is_equality = node.operator in {"=", "@"}
@@ -177,11 +178,11 @@ def _split_array_value(value: str) -> tuple[list[str], list[str]]:
 
 
 def _encode_json_fragment(value: str, *, is_part: bool) -> str:
-    """Return the beginning of a filter's value as it is written in the JSON of matching arrays.
+    """Return a string that occurs in the JSON of each array that matches a filter's value.
 
-    Every array that matches the filter contains this string, so it serves as a cheap test. For the
-    value ``"a, b"``, it is ``a``: the first member in JSON, without quotes. With ``is_part``, the
-    value is a substring of one member and is used whole.
+    A search for this string is a cheap test before the exact one. For the value ``"a, b"``, it is
+    ``a``: the first member in JSON, without quotes. With ``is_part``, the value is a substring of
+    one member and is used whole.
     """
     first = value if is_part else value.split(",", maxsplit=1)[0].strip()
     return json.dumps(first, ensure_ascii=False)[1:-1]

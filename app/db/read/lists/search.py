@@ -70,7 +70,10 @@ class SearchQuery(NamedTuple):
 
 
 def parse_search_query(search: str) -> SearchQuery:
-    """Parse the search string of a request. An empty string matches nothing."""
+    """Parse the search string of a request into a ``SearchQuery``.
+
+    The string is cut to ``MAX_SEARCH_CHARS``. An empty string matches nothing.
+    """
     search = " ".join(search.replace("\x00", " ").split())[:MAX_SEARCH_CHARS]
     words = search.split()
     operands = [
@@ -83,9 +86,10 @@ def parse_search_query(search: str) -> SearchQuery:
 def _build_tsquery_operand(word: str, *, is_last: bool) -> str:
     """Return the tsquery for one word of a search, or "" for a word without letters or digits.
 
-    Codes are indexed in parts, but a number with a dot in a statement is indexed as one word, so
-    ``3.OA`` matches as a whole and as the parts ``3`` and ``OA`` in sequence. It also matches as a
-    prefix if it is long enough (``MIN_PREFIX_CHARS``) or ``is_last`` in the search.
+    A word such as ``3.OA`` matches whole, or as the parts ``3`` and ``OA`` in sequence, because
+    codes are indexed in parts, but a number with a dot in a statement as one word. The last word of
+    a search (``is_last``) also matches as a prefix, as do words whose last part has at least
+    ``MIN_PREFIX_CHARS`` characters.
     """
     parts = [part for part in SEPARATORS.split(word) if any(map(str.isalnum, part))]
     if not parts:
@@ -144,10 +148,11 @@ async def search_items(
 async def choose_search_statement(
     database: Database, query: SearchQuery, document: str | None
 ) -> CompiledStatement:
-    """Return the faster of two statements for a search, which return the same items.
+    """Return the faster of two compiled statements for a search, which return the same items.
 
     For words that Postgres expects in many items, it is the statement that reads the first pages of
-    the table before the index. ``document`` is the document to search, or None for all of them.
+    the table before the index. ``document`` is the identifier of the document to search, for which
+    there is only one statement, or None for all documents.
     """
     if document is not None:
         return _compile_search(in_document=True)
@@ -157,9 +162,10 @@ async def choose_search_statement(
 
 @cache
 def _compile_start_estimate_query() -> CompiledStatement:
-    """Compile the query whose estimated row count decides where a search starts.
+    """Compile the query whose estimate shows whether many items contain the searched words.
 
-    It selects the items with the words in the first ``START_PAGES`` pages of the table.
+    It selects the matching items in the first ``START_PAGES`` pages of the table. Postgres only
+    plans this query, to estimate the number of its rows.
     """
     is_at_start = _build_start_condition(START_PAGES)
     return CompiledStatement(_build_candidates_query(and_(is_at_start, HAS_WORDS)))
