@@ -74,7 +74,10 @@ class AnonymousReadCORS:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer CORS preflight requests, and add CORS headers to other responses (ASGI)."""
+        """Answer CORS preflight requests, and add CORS headers to other responses (ASGI).
+
+        Requests outside the standard API profiles are passed on unchanged.
+        """
         is_http = scope["type"] == "http"
         if not (is_http and resolve_path_alias(scope["path"]).startswith(READ_ONLY_PREFIXES)):
             await self.app(scope, receive, send)

@@ -140,7 +140,10 @@ def _drop_response_body(send: Send) -> Send:
 
 
 def _strip_trailing_slash(scope: Scope) -> str:
-    """Return the path without its trailing slash, unless the slash is part of an identifier."""
+    """Return the path of a request, which ends with a slash, without this slash.
+
+    A percent-encoded slash (%2F) is part of an identifier and remains.
+    """
     path: str = scope["path"]
     return path if len(path) == 1 or scope["raw_path"].upper().endswith(b"%2F") else path[:-1]
 

@@ -112,7 +112,8 @@ class _DependencyFlattener:
         """Add a function's dependencies and then the function itself to the list of calls.
 
         Returns the index of the function's result. A function that is used twice with the same
-        arguments is called only once.
+        arguments is called only once. Raises ``UncompilableEndpointError`` if only FastAPI can call
+        it.
         """
         call = dependant.call
         if not _is_supported(dependant) or call is None:
@@ -242,7 +243,10 @@ class RoutingMiddleware:
 
 
 async def _call_handler(handler: Handler, request: Request) -> Response:
-    """Call a handler and return its response; turn an exception into an error response."""
+    """Call a handler and return its response, or the error response for its exception.
+
+    An exception without a registered exception handler is raised.
+    """
     # Starlette's middleware, which usually calls the exception handlers, runs after this one.
     try:
         return await handler(request)

@@ -71,9 +71,10 @@ class CachedResponse:
         self._changed = asyncio.Event()
 
     async def produce(self, producer: Producer) -> None:
-        """Compress and store each chunk of the body that ``producer`` yields.
+        """Compress and store each chunk of the body that ``producer`` yields for this response.
 
         Stores the producer's error, which is then raised for each request that reads the response.
+        A cancellation is also raised here.
         """
         self.has_started = True
         compressor = isal_zlib.compressobj(COMPRESSION_LEVEL, isal_zlib.DEFLATED, GZIP_WBITS)
@@ -219,7 +220,7 @@ class ResponseCache:
                 del self._responses[key]
 
     async def close(self) -> None:
-        """Cancel the responses that are still being produced."""
+        """Cancel the responses that are still being produced, and wait until they have ended."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

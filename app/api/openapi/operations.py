@@ -33,7 +33,10 @@ ERRORS = {
 
 
 def describe_json_content(schema: Schema, example: Any = None) -> Schema:
-    """Build the OpenAPI ``content`` of a JSON body, with its schema and an optional example."""
+    """Build the OpenAPI ``content`` of a JSON body, as a dict by media type.
+
+    It contains ``schema`` and, unless it is None, ``example``.
+    """
     content: Schema = {"schema": schema}
     if example is not None:
         content["example"] = example
@@ -116,8 +119,8 @@ def describe_query_parameters(*names: str) -> dict[str, Any]:
 def describe_list_parameters(resource: ResourceType) -> dict[str, Any]:
     """Describe the query parameters of a list, for ``openapi_extra`` (CASE binding, section 3).
 
-    The fields allowed in ``sort`` and ``filter`` are those of ``resource``; only the list of items
-    has ``search``. Returns ``{"parameters": [...]}``.
+    Returns ``{"parameters": [...]}``. The fields allowed in ``sort`` and ``filter`` are those of
+    ``resource``. Only the list of items has ``search``.
     """
     sort, filter_ = f"{resource.collection}.sort", f"{resource.collection}.filter"
     search = ("search",) if resource is ITEMS else ()

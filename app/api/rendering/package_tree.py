@@ -73,7 +73,7 @@ parse_tree_association = msgspec.json.Decoder(TreeAssociation).decode
 
 
 def parse_tree_item(body: str, unclosed_json: bytes) -> tuple[str, TreeItem]:
-    """Parse a stored item for the package tree; return its identifier and its ``TreeItem``.
+    """Parse a stored item for the package tree and return (identifier, ``TreeItem``).
 
     ``body`` is the stored JSON. ``unclosed_json`` is the item's JSON as the API profile returns it,
     without its closing brace, so that ``childGroups`` can be appended.

@@ -152,7 +152,10 @@ class Renderer:
         )
 
     def _add_package_link(self, resource: ResourceType, entity: JsonObject) -> None:
-        """Add a CFPackageURI to a document that lacks it, in place; ignore other entities."""
+        """Add a CFPackageURI, in place, to a document that lacks it.
+
+        Entities of other types are not changed.
+        """
         if resource is DOCUMENTS and "CFPackageURI" not in entity:
             identifier = entity["identifier"]
             uri = f"{self.profile_base_url}/CFPackages/{quote(identifier, safe='')}"
@@ -189,7 +192,7 @@ class Renderer:
     def _build_member_iterators(
         self, framework: FrameworkSnapshot
     ) -> dict[str, AsyncIterator[bytes]]:
-        """Return the members of a CFPackage by name, each as an iterator of JSON chunks."""
+        """Return a dict of the members of a CFPackage by name, each an iterator of JSON chunks."""
         members: dict[str, AsyncIterator[bytes]] = {}
         if self.profile.sourced_ids:
             for name in ("identifier", "sourcedId"):

@@ -78,10 +78,10 @@ def add_list_route(
 def parse_selected_fields(
     resource: ResourceType, request: Request, renderer: Renderer
 ) -> tuple[str, ...] | None:
-    """Parse the query parameter ``fields`` of a request for one entity into field names.
+    """Parse the query parameter ``fields`` of a request into a tuple of field names.
 
-    Returns None if the parameter is absent, which selects all fields. Raises ``BadRequest`` for
-    fields that the class does not have.
+    The request is for one entity. Returns None if the parameter is absent, which selects all
+    fields. Raises ``BadRequest`` for fields that the class does not have.
     """
     if not request.scope["query_string"]:
         return None

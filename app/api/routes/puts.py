@@ -80,7 +80,7 @@ async def parse_entity(
     schema: type[EntityT],
     wrappers: tuple[str, ...],
 ) -> ParsedBody[EntityT]:
-    """Parse the body of a PUT as an entity of the class ``schema``.
+    """Parse the body of a PUT into a ``ParsedBody`` with an entity of the class ``schema``.
 
     ``identifier`` is the identifier in the path. The body may be wrapped in an object with one of
     the names in ``wrappers``. Raises ``BadRequest`` if the identifiers in path and body differ, and

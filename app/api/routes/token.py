@@ -184,9 +184,10 @@ async def openid_configuration(issuer: IssuerDep) -> Response:
 
 
 async def parse_token_request(request: Request) -> OAuthTokenRequest:
-    """Parse the body and Authorization header of a token request; the body is a form or JSON.
+    """Parse the body and Authorization header of a request into an ``OAuthTokenRequest``.
 
-    Raises ``OAuthError`` unless it is a valid client credentials grant request.
+    The body is a form or JSON. Raises ``OAuthError`` unless it is a valid client credentials grant
+    request.
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     body = await _read_body(request)

@@ -115,7 +115,7 @@ def add_container_link(row: EntityRow, link: str | None) -> EntityRow:
 
 
 def _cut_document_link(body: str) -> str:
-    """Return a JSON body up to its last field, CFDocumentURI, without closing the object.
+    """Return a JSON body without its last field, CFDocumentURI, and without the closing brace.
 
     The caller appends another field or the brace.
     """

@@ -27,10 +27,10 @@ from .visibility import (
 async def get_entity_with_descendants(
     database: Database, resource: ResourceType, identifier: str
 ) -> list[str]:
-    """Return the JSON body of an entity, followed by the bodies of its descendants.
+    """Return a list of the JSON bodies of an entity and its descendants, the entity first.
 
-    Only entities of some resource types, such as CFSubject, have descendants; GET returns them as a
-    set. Raises ``NotFound`` if no live entity has this identifier.
+    Only entities of some resource types, such as CFSubject, have descendants, which GET returns
+    with the entity as a set. Raises ``NotFound`` if no live entity has this identifier.
     """
     rows = await database.fetch_all(compile_entity_query(resource), identifier=identifier)
     if not rows:

@@ -182,8 +182,8 @@ def _exclude_listed_associations(
 ) -> list[ChangeFeedEntry]:
     """Return the entries of ``associations`` that ``changes`` does not already contain.
 
-    An entry is left out if it and the last entry of this association in ``changes`` are both
-    deletions, or if neither is.
+    An entry is left out if the last entry of the same association in ``changes`` has the same
+    effect: both are deletions, or neither is.
     """
     was_deleted = {
         (change.kind, change.identifier): change.operation == tables.DELETE for change in changes

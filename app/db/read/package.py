@@ -122,7 +122,7 @@ def make_framework_not_found_error(identifier: str) -> NotFound:
 async def find_document_id(database: Database, identifier: str) -> str | None:
     """Return the identifier of the document with this package or document identifier, or None.
 
-    The document may be deleted.
+    The document may be soft-deleted.
     """
     row = await database.fetch_one(_compile_document_id(), identifier=identifier)
     return row["document_identifier"] if row else None
@@ -176,10 +176,10 @@ def _compile_bodies(resource: ResourceType) -> CompiledStatement:
 
 
 def _build_reference_query(table: Table, name: str) -> Select[Any]:
-    """Build the query for the definitions to which a framework's rows of ``table`` refer.
+    """Build the query for the identifiers of the definitions to which a framework refers.
 
-    ``table`` is an entity table or a table of item links; ``name`` is its column with the
-    identifier of the definition, such as ``subject_identifier``.
+    ``table`` is the entity table or the table of links that contains the references. Its column
+    ``name`` has the identifier of the definition, such as ``subject_identifier``.
     """
     column, owner = table.c[name], table
     rows = select(column)

@@ -34,8 +34,9 @@ _CREATE = f"""
 def should_use_like(table: Table, field: QueryableField, text: str) -> bool:
     """Return whether to search for a substring in a field with LIKE instead of ``strpos``.
 
-    LIKE can use the trigram index of item statements. Without three consecutive letters or digits
-    in ``text``, this returns False, because Postgres might read the whole index and all items.
+    LIKE can use the trigram index of item statements. In these, this returns False for a ``text``
+    without three consecutive letters or digits, because Postgres might read the whole index and all
+    items.
     """
     return (table, field.path) != INDEXED_FIELD or _HAS_TRIGRAM.search(text) is not None
 

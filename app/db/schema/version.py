@@ -47,7 +47,10 @@ def is_known_revision(revision: str) -> bool:
 
 
 async def get_schema_version(connection: AnyConnection) -> str | None:
-    """Return the schema version of a database, or None if it has no case-server schema."""
+    """Return the schema version of a database as a string, or None without a case-server schema.
+
+    The version is the Alembic revision of its newest migration.
+    """
     if not await connection.fetchval("SELECT to_regclass('alembic_version')"):
         return None
     revision = await connection.fetchval("SELECT version_num FROM alembic_version")

@@ -103,11 +103,11 @@ async def choose_list_statement(
 def build_list_statement(
     view: ResourceView, query: ListQuery, base_url: str = "", *, use_keys: bool = False
 ) -> tuple[CompiledStatement, Values]:
-    """Return the compiled SQL statement of a list request, and the values of its parameters.
+    """Return (statement, values): the SQL of a list request and its parameter values.
 
-    Requests that differ only in values share the statement. With ``use_keys``, it can use the index
-    of filter keys. ``view`` is the listed resource type in the client's API profile, ``base_url``
-    the start of the URLs in its responses.
+    Requests that differ only in values share the compiled statement. With ``use_keys``, it can use
+    the index of filter keys. ``view`` is the listed resource type in the client's API profile,
+    ``base_url`` the start of the URLs in its responses.
     """
     values: Values = {"limit": query.limit, "offset": query.offset, BASE_URL: base_url}
     where = query.where and parameterize_filter(view, query.where, values, use_keys=use_keys)

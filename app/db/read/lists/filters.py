@@ -90,11 +90,12 @@ PREFIX_COLUMNS: dict[tuple[Table, tuple[str, ...]], Expression] = {
 def parameterize_filter(
     view: ResourceView, node: Node, values: Values, *, use_keys: bool = False
 ) -> Node:
-    """Replace the values in a parsed filter with parameter names, and add them to ``values``.
+    """Return a parsed filter in which parameter names replace the values.
 
-    Filters that differ only in values thus share one compiled SQL statement. ``view`` is the
-    filtered resource type in the client's API profile; ``node`` is the root of the filter. With
-    ``use_keys``, conditions are added for which Postgres can use the index of filter keys.
+    The values are added to ``values`` under these names. Filters that differ only in values thus
+    share one compiled SQL statement. ``view`` is the filtered resource type in the client's API
+    profile; ``node`` is the root of the filter. With ``use_keys``, conditions are added for which
+    Postgres can use the index of filter keys.
     """
     if not isinstance(node, Comparison):
         parts = (parameterize_filter(view, part, values, use_keys=use_keys) for part in node.parts)
@@ -171,7 +172,8 @@ def _to_parameter(field: QueryableField, value: Any) -> Any:
 def _split_array_value(value: str) -> tuple[list[str], list[str]]:
     """Return the two possible interpretations of a filter's value as a list of members.
 
-    ``"a,b"`` may be the members ``["a", "b"]`` or the single member ``["a,b"]``.
+    ``"a,b"`` may be the members ``["a", "b"]`` or the single member ``["a,b"]``. Without a comma,
+    both lists are the same.
     """
     members = [member.strip() for member in value.split(",")] if value else []
     return members, [value] if len(members) > 1 else members
@@ -269,7 +271,7 @@ def _build_range_condition(
 ) -> ColumnElement[bool]:
     """Build the SQL condition for a filter with ``>``, ``>=``, ``<`` or ``<=``.
 
-    ``value`` is the SQL for the field's value, ``operand`` that of the value in the filter.
+    ``value`` is the SQL for the field's value, ``operand`` the SQL for the value in the filter.
     """
     field, operator = comparison.field, comparison.operator
     if field.type not in {FieldType.DATE, FieldType.DATETIME, FieldType.NUMBER}:
@@ -346,7 +348,7 @@ def _build_contains(value: Expression, part: Expression) -> ColumnElement[bool]:
 
 
 def _build_unnest(name: str, member_type: TypeEngine[Any]) -> FromClause:
-    """Build the SQL ``unnest`` of the array parameter ``name``; its column is ``value``.
+    """Build the SQL ``unnest`` of the array parameter ``name``, with the column ``value``.
 
     ``member_type`` is the SQL type of the members.
     """

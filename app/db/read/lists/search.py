@@ -179,9 +179,11 @@ def _build_start_condition(pages: int) -> ColumnElement[bool]:
 def _compile_search(
     *, in_document: bool = False, start_pages: int | None = None
 ) -> CompiledStatement:
-    """Compile the query for a page of search results; it ranks ``MAX_CANDIDATES`` items at most.
+    """Compile the query for a page of search results.
 
-    Fields that are not needed for ranking are read only for the items on the page.
+    At most ``MAX_CANDIDATES`` items are ranked; ``_build_candidates`` selects them by
+    ``in_document`` and ``start_pages``. Fields that are not needed for ranking are read only for
+    the items on the page.
     """
     candidates = _build_candidates(in_document=in_document, start_pages=start_pages)
     best = (
