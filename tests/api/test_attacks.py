@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from httpx import AsyncClient
 from support import factories
 from support.external_issuer import ExternalIssuer
-from support.scripted_source import ScriptedAnswer, ScriptedSource, run_scripted_source
+from support.scripted_source import ScriptedResponse, ScriptedSource, run_scripted_source
 from support.signing import FIRST_KEY, Sign, get_rsa_signer, sign_jwt
 
 from case_server.auth.tokens import decode_unverified, get_public_jwk
@@ -42,7 +42,7 @@ def unsigned(_: bytes) -> bytes:
 def attacker_server() -> Iterator[ScriptedSource]:
     """A server that publishes the attacker's key."""
     with run_scripted_source() as source:
-        source.answers["/jwks.json"] = ScriptedAnswer({"keys": [get_public_jwk(ATTACKER)]})
+        source.responses["/jwks.json"] = ScriptedResponse({"keys": [get_public_jwk(ATTACKER)]})
         yield source
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from sqlalchemy import make_url
-from support.scripted_source import ScriptedAnswer, ScriptedSource, run_scripted_source
+from support.scripted_source import ScriptedResponse, ScriptedSource, run_scripted_source
 
 from case_server.api.allowed_hosts import HostValidator
 from case_server.exceptions import CommandError
@@ -204,7 +204,7 @@ def status(request: pytest.FixtureRequest) -> int:
 def status_server(status: int) -> Iterator[ScriptedSource]:
     """Answer every request with a status."""
     with run_scripted_source() as source:
-        source.respond = lambda _: ScriptedAnswer(status=status)
+        source.respond = lambda _: ScriptedResponse(status=status)
         yield source
 
 

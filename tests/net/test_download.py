@@ -14,7 +14,7 @@ from support.databases import NewDataDir
 from support.lintable_package import build_clean_package
 from support.live_server import LiveServer, run_live_server
 from support.live_server import run_command_in_process as run
-from support.scripted_source import ScriptedAnswer, ScriptedSource, run_scripted_source
+from support.scripted_source import ScriptedResponse, ScriptedSource, run_scripted_source
 
 from case_server.exceptions import CommandError
 from case_server.net import download
@@ -51,7 +51,7 @@ def files(scripted: ScriptedSource) -> ServeFile:
     """Return a function that serves a file with a web server, and returns its URL."""
 
     def put(name: str, body: bytes) -> str:
-        scripted.answers[f"/{name}"] = ScriptedAnswer(body)
+        scripted.responses[f"/{name}"] = ScriptedResponse(body)
         return f"{scripted.url}/{name}"
 
     return put
@@ -154,7 +154,7 @@ PACKED = {"Content-Encoding": "gzip"}
 @pytest.mark.parametrize("packed", [True, False])
 def test_size_of_error_is_limited(scripted: ScriptedSource, status: int, packed: object) -> None:
     body = bomb(64) if packed else b"x" * (64 * 2**20)
-    scripted.answers["/x"] = ScriptedAnswer(body, status, PACKED if packed else {})
+    scripted.responses["/x"] = ScriptedResponse(body, status, PACKED if packed else {})
     tracemalloc.start()
     with pytest.raises(CommandError, match=f"answered {status}"):
         Fetcher().fetch(f"{scripted.url}/x")
@@ -166,16 +166,16 @@ def test_size_of_error_is_limited(scripted: ScriptedSource, status: int, packed:
 
 def test_redirect_body_is_not_read(scripted: ScriptedSource) -> None:
     location = {"Location": "/y"}
-    scripted.answers["/x"] = ScriptedAnswer(bomb(256), 302, location | PACKED)
-    scripted.answers["/y"] = ScriptedAnswer(b"here")
+    scripted.responses["/x"] = ScriptedResponse(bomb(256), 302, location | PACKED)
+    scripted.responses["/y"] = ScriptedResponse(b"here")
     assert Fetcher().fetch(f"{scripted.url}/x") == b"here"
-    scripted.answers["/y"] = ScriptedAnswer(b"", 302, {"Location": "/x"})
+    scripted.responses["/y"] = ScriptedResponse(b"", 302, {"Location": "/x"})
     with pytest.raises(CommandError, match="redirects more than 10 times"):
         Fetcher().fetch(f"{scripted.url}/x")
 
 
 def test_redirect_to_an_invalid_host_is_reported(scripted: ScriptedSource) -> None:
-    scripted.answers["/x"] = ScriptedAnswer(b"", 302, {"Location": "http://xn--a/"})
+    scripted.responses["/x"] = ScriptedResponse(b"", 302, {"Location": "http://xn--a/"})
     with pytest.raises(CommandError, match="cannot be read"):
         Fetcher().fetch(f"{scripted.url}/x")
 
@@ -183,20 +183,20 @@ def test_redirect_to_an_invalid_host_is_reported(scripted: ScriptedSource) -> No
 def test_unpacked_size_has_limit(scripted: ScriptedSource, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "MAX_DOWNLOAD_MB", 1)
     for response in (
-        ScriptedAnswer(bomb(64), headers=PACKED),
-        ScriptedAnswer(bomb(64)),
-        ScriptedAnswer(gzip.compress(bomb(64)), headers=PACKED),
-        ScriptedAnswer(bytes(2**20 + 1)),
-        ScriptedAnswer(gzip.compress(b"") * 60_000, headers=PACKED),
+        ScriptedResponse(bomb(64), headers=PACKED),
+        ScriptedResponse(bomb(64)),
+        ScriptedResponse(gzip.compress(bomb(64)), headers=PACKED),
+        ScriptedResponse(bytes(2**20 + 1)),
+        ScriptedResponse(gzip.compress(b"") * 60_000, headers=PACKED),
     ):
-        scripted.answers["/x"] = response
+        scripted.responses["/x"] = response
         with pytest.raises(CommandError, match="is larger than 1 MB"):
             Fetcher().fetch(f"{scripted.url}/x")
 
 
 def test_duration_is_limited(scripted: ScriptedSource, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "MAX_DOWNLOAD_SECONDS", -1)
-    scripted.answers["/x"] = ScriptedAnswer(b"here")
+    scripted.responses["/x"] = ScriptedResponse(b"here")
     with pytest.raises(CommandError, match="did not end within"):
         Fetcher().fetch(f"{scripted.url}/x")
 
@@ -204,14 +204,14 @@ def test_duration_is_limited(scripted: ScriptedSource, monkeypatch: pytest.Monke
 def test_gzip_file_with_several_members_is_decompressed(scripted: ScriptedSource) -> None:
     parts = gzip.compress(b"one, ") + gzip.compress(b"two") + bytes(512)
     for headers in ({}, PACKED):
-        scripted.answers["/x"] = ScriptedAnswer(parts, headers=headers)
+        scripted.responses["/x"] = ScriptedResponse(parts, headers=headers)
         assert Fetcher().fetch(f"{scripted.url}/x") == b"one, two"
 
 
 @pytest.mark.parametrize("body", [b"x" * 2_000_000, bomb(64)])
 def test_token_response_size_is_limited(scripted: ScriptedSource, body: bytes) -> None:
     headers = PACKED if body.startswith(b"\x1f") else {}
-    scripted.answers["/token"] = ScriptedAnswer(body, headers=headers)
+    scripted.responses["/token"] = ScriptedResponse(body, headers=headers)
     fetcher = Fetcher(credentials=ClientCredentials(f"{scripted.url}/token", "me", "hush-hush"))
     with pytest.raises(CommandError, match=r"no token: the response of .* is larger than 1 MB"):
         fetcher.fetch(f"{scripted.url}/x")
@@ -228,8 +228,8 @@ def test_local_gzip_file_size_is_limited(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
 def test_busy_server_is_retried(scripted: ScriptedSource, status: int) -> None:
     notes: list[str] = []
-    busy = ScriptedAnswer({}, status)
-    scripted.answers["/x"] = deque([busy, busy, ScriptedAnswer(b"here")])
+    busy = ScriptedResponse({}, status)
+    scripted.responses["/x"] = deque([busy, busy, ScriptedResponse(b"here")])
     assert Fetcher(notify=notes.append).fetch(f"{scripted.url}/x") == b"here"
     assert len(notes) == 2
     assert f"{scripted.url}/x: answered {status}" in notes[0]
@@ -238,23 +238,27 @@ def test_busy_server_is_retried(scripted: ScriptedSource, status: int) -> None:
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 500, 501])
 def test_other_errors_are_not_retried(scripted: ScriptedSource, status: int) -> None:
-    scripted.answers["/x"] = ScriptedAnswer({}, status)
+    scripted.responses["/x"] = ScriptedResponse({}, status)
     with pytest.raises(CommandError, match=f"answered {status}"):
         Fetcher().fetch(f"{scripted.url}/x")
     assert len(scripted.requests) == 1
 
 
 def test_attempts_are_limited(scripted: ScriptedSource) -> None:
-    scripted.answers["/x"] = ScriptedAnswer({"message": "too many"}, 429)
+    scripted.responses["/x"] = ScriptedResponse({"message": "too many"}, 429)
     with pytest.raises(CommandError, match=r"answered 429: .*too many.*; 4 attempts failed"):
         Fetcher().fetch(f"{scripted.url}/x")
     assert len(scripted.requests) == 4
 
 
 def test_broken_connection_is_retried(scripted: ScriptedSource) -> None:
-    whole = ScriptedAnswer(b"here")
-    scripted.answers["/x"] = deque(
-        [ScriptedAnswer(b"here", cut_at=2), ScriptedAnswer(b"here", cut_at=0, reset=True), whole]
+    whole = ScriptedResponse(b"here")
+    scripted.responses["/x"] = deque(
+        [
+            ScriptedResponse(b"here", cut_at=2),
+            ScriptedResponse(b"here", cut_at=0, reset=True),
+            whole,
+        ]
     )
     assert Fetcher().fetch(f"{scripted.url}/x") == b"here"
 
@@ -271,8 +275,8 @@ def retry_after(value: str) -> dict[str, str]:
 @pytest.mark.parametrize("value", ["0", "1", "date:1", "date:-60", "soon", "-5", ""])
 def test_retry_after_is_honoured(scripted: ScriptedSource, value: str) -> None:
     notes: list[str] = []
-    busy = ScriptedAnswer({}, 503, retry_after(value))
-    scripted.answers["/x"] = deque([busy, ScriptedAnswer(b"here")])
+    busy = ScriptedResponse({}, 503, retry_after(value))
+    scripted.responses["/x"] = deque([busy, ScriptedResponse(b"here")])
     assert Fetcher(notify=notes.append).fetch(f"{scripted.url}/x") == b"here"
     if value == "1":
         assert "retrying in 1.0 s" in notes[0]
@@ -280,14 +284,14 @@ def test_retry_after_is_honoured(scripted: ScriptedSource, value: str) -> None:
 
 @pytest.mark.parametrize("value", ["3600", "99999999999999999999", "date:3600"])
 def test_retry_after_beyond_limit_ends_attempts(scripted: ScriptedSource, value: str) -> None:
-    scripted.answers["/x"] = ScriptedAnswer({}, 429, retry_after(value))
+    scripted.responses["/x"] = ScriptedResponse({}, 429, retry_after(value))
     with pytest.raises(CommandError, match=r"it asks to wait .* s, and a URL is retried for 120 s"):
         Fetcher().fetch(f"{scripted.url}/x")
     assert len(scripted.requests) == 1
 
 
 def test_token_request_is_not_retried(scripted: ScriptedSource) -> None:
-    scripted.answers["/token"] = ScriptedAnswer({}, 503)
+    scripted.responses["/token"] = ScriptedResponse({}, 503)
     fetcher = Fetcher(credentials=ClientCredentials(f"{scripted.url}/token", "me", "hush-hush"))
     with pytest.raises(CommandError, match="answered 503"):
         fetcher.fetch(f"{scripted.url}/x")

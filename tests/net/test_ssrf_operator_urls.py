@@ -8,7 +8,7 @@ import pytest
 from httpx import Client
 from support import factories
 from support.live_server import run_command_in_process as run
-from support.scripted_source import ScriptedAnswer, ScriptedSource
+from support.scripted_source import ScriptedResponse, ScriptedSource
 
 from case_server.exceptions import CommandError
 from case_server.net import download, ssrf
@@ -26,10 +26,10 @@ class PackageServer(ScriptedSource):
         self.respond = self._package
         self.url += "/package.json"
 
-    def _package(self, _: str) -> ScriptedAnswer:
+    def _package(self, _: str) -> ScriptedResponse:
         if self.location:
-            return ScriptedAnswer(self.body, 302, {"Location": self.location})
-        return ScriptedAnswer(self.body)
+            return ScriptedResponse(self.body, 302, {"Location": self.location})
+        return ScriptedResponse(self.body)
 
 
 Servers = tuple[PackageServer, PackageServer]

@@ -158,7 +158,9 @@ def fields_of(response: HTTPResponse) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("path", GETS)
-def test_head_answers_every_route_as_get_without_a_body(test_server: Server, path: str) -> None:
+def test_head_returns_the_header_section_of_get_without_a_body(
+    test_server: Server, path: str
+) -> None:
     path = real_path(test_server, path)
     with test_server.connection() as connection:
         connection.connect()
@@ -315,7 +317,7 @@ def test_http_1_0_error_response_is_readable_after_large_body(server: Server) ->
     assert json.loads(body)["imsx_codeMajor"] == "failure"
 
 
-def test_http_1_0_is_answered_without_chunks_and_closed(server: Server) -> None:
+def test_http_1_0_gets_a_response_without_chunks_and_is_closed(server: Server) -> None:
     paths = [
         server.package_path,
         f"{server.package_path}/groups",
@@ -357,7 +359,7 @@ def put_of_an_item(server: Server, *lines: str) -> tuple[bytes, bytes]:
     return server.request("PUT", path, length, "Content-Type: application/json", *lines), body
 
 
-def test_expect_100_continue_is_continued_and_then_answered(server: Server) -> None:
+def test_expect_100_continue_gets_100_and_then_a_response(server: Server) -> None:
     head, body = put_of_an_item(server, "Expect: 100-continue")
     with open_connection(server.live, head) as raw:
         assert raw.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -365,7 +367,7 @@ def test_expect_100_continue_is_continued_and_then_answered(server: Server) -> N
         assert re.findall(rb"HTTP/1.1 (\d+)", read_to_end(raw)) == [b"201", b"200"]
 
 
-def test_expect_100_continue_with_its_body_is_answered(server: Server) -> None:
+def test_expect_100_continue_with_its_body_gets_a_response(server: Server) -> None:
     head, body = put_of_an_item(server, "Expect: 100-continue", "Connection: close")
     assert re.findall(rb"HTTP/1.1 (\d+)", server.exchange(head + body))[-1] == b"201"
 

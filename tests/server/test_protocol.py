@@ -136,7 +136,7 @@ def test_error_response_arrives_while_body_is_sent(live: LiveServer) -> None:
             )
 
 
-def test_pipelined_requests_are_all_answered(live: LiveServer) -> None:
+def test_pipelined_requests_all_get_responses(live: LiveServer) -> None:
     last = HEAD + b"Connection: close\r\n\r\n"
     response = read_until_closed(open_connection(live, (HEAD + b"\r\n") * 3 + last))
     assert response.count(b"HTTP/1.1 401 ") == 4
@@ -240,7 +240,7 @@ def test_stalled_readers_do_not_block_complete_requests(limited: LiveServer) -> 
         assert process.num_fds() <= files + MAX_CONNECTIONS + MAX_WAITING + 10
 
 
-def test_complete_requests_are_answered_beyond_connection_limit(limited: LiveServer) -> None:
+def test_complete_requests_get_responses_beyond_connection_limit(limited: LiveServer) -> None:
     fault = [{"method": "GET", "path": "/.well-known/jwks.json", "delay": 10}]
     httpx.put(f"{limited.base_url}/_test/faults", json=fault).raise_for_status()
     head = b"GET /.well-known/jwks.json HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
@@ -262,7 +262,7 @@ def test_complete_requests_are_answered_beyond_connection_limit(limited: LiveSer
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="processes cannot be paused")
-def test_simultaneous_complete_requests_are_answered(limited: LiveServer) -> None:
+def test_simultaneous_complete_requests_get_responses(limited: LiveServer) -> None:
     head = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     with ExitStack() as stack:
         limited.process.send_signal(signal.SIGSTOP)

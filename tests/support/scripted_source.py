@@ -17,7 +17,7 @@ Json = Any
 
 
 @dataclass
-class ScriptedAnswer:
+class ScriptedResponse:
     """A scripted response: status, header fields and body, optionally truncated or reset."""
 
     body: Json | bytes = b""
@@ -40,9 +40,9 @@ class ScriptedSource:
         self.requests: list[str] = []
         """Request targets, in order."""
         self.headers: list[dict[str, str]] = []
-        self.answers: dict[str, ScriptedAnswer | deque[ScriptedAnswer]] = {}
-        """Answers by request target or path; of a deque, each is used once, the last repeatedly."""
-        self.respond: Callable[[str], ScriptedAnswer] = self._scripted
+        self.responses: dict[str, ScriptedResponse | deque[ScriptedResponse]] = {}
+        """Responses by request target or path. A deque is used in turn, its last again."""
+        self.respond: Callable[[str], ScriptedResponse] = self._scripted
         source = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -67,22 +67,22 @@ class ScriptedSource:
         self.thread = threading.Thread(target=serve, daemon=True)
         self.thread.start()
 
-    def _scripted(self, target: str) -> ScriptedAnswer:
-        response = self.answers.get(target) or self.answers.get(urlsplit(target).path)
+    def _scripted(self, target: str) -> ScriptedResponse:
+        response = self.responses.get(target) or self.responses.get(urlsplit(target).path)
         if isinstance(response, deque):
             return response.popleft() if len(response) > 1 else response[0]
-        return response or ScriptedAnswer({"message": "no such path"}, 404)
+        return response or ScriptedResponse({"message": "no such path"}, 404)
 
     @staticmethod
-    def _send(handler: BaseHTTPRequestHandler, answer: ScriptedAnswer) -> None:
-        content = answer.content
-        handler.send_response(answer.status)
+    def _send(handler: BaseHTTPRequestHandler, response: ScriptedResponse) -> None:
+        content = response.content
+        handler.send_response(response.status)
         headers = {"Content-Type": "application/json", "Content-Length": str(len(content))}
-        for name, value in (headers | answer.headers).items():
+        for name, value in (headers | response.headers).items():
             handler.send_header(name, value)
         handler.end_headers()
-        handler.wfile.write(content[: answer.cut_at])
-        if answer.reset:
+        handler.wfile.write(content[: response.cut_at])
+        if response.reset:
             handler.wfile.flush()
             linger = struct.pack("ii", 1, 0)
             handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)

@@ -4,7 +4,12 @@ from collections import deque
 from typing import Any
 
 import pytest
-from support.scripted_source import ScriptedAnswer, ScriptedSource, parse_page, run_scripted_source
+from support.scripted_source import (
+    ScriptedResponse,
+    ScriptedSource,
+    parse_page,
+    run_scripted_source,
+)
 
 from case_server.net.download import Fetcher
 from case_server.transfer.document_list import DocumentList, read_document_list
@@ -32,12 +37,12 @@ IDENTIFIERS = [entry["identifier"] for entry in ENTRIES]
 def paged(page_size: int, *, hidden: int = 0, total: str | None = None) -> Any:
     """Serve a list by limit and offset, in pages of ``page_size`` without hidden entries."""
 
-    def respond(target: str) -> ScriptedAnswer:
+    def respond(target: str) -> ScriptedResponse:
         limit, offset = parse_page(target)
         page = ENTRIES[offset : offset + min(limit, page_size)]
         page = page[:-hidden] if hidden and len(page) > hidden else page
         headers = {"X-Total-Count": total} if total is not None else {}
-        return ScriptedAnswer({"CFDocuments": page}, headers=headers)
+        return ScriptedResponse({"CFDocuments": page}, headers=headers)
 
     return respond
 
@@ -57,17 +62,17 @@ def test_pages_with_hidden_documents_do_not_end_the_list(source: ScriptedSource)
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
-        ScriptedAnswer({"CFDocuments": ENTRIES}, headers={"X-Total-Count": "26"}),
-        ScriptedAnswer({"CFDocuments": ENTRIES, "total": 26}),
-        ScriptedAnswer({"CFDocuments": ENTRIES, "totalCount": 26}),
+        ScriptedResponse({"CFDocuments": ENTRIES}, headers={"X-Total-Count": "26"}),
+        ScriptedResponse({"CFDocuments": ENTRIES, "total": 26}),
+        ScriptedResponse({"CFDocuments": ENTRIES, "totalCount": 26}),
     ],
 )
 def test_list_that_names_fewer_than_its_total_is_incomplete(
-    source: ScriptedSource, answer: ScriptedAnswer
+    source: ScriptedSource, response: ScriptedResponse
 ) -> None:
-    source.answers[LIST] = answer
+    source.responses[LIST] = response
     documents = read(source)
     assert list(documents.package_urls) == IDENTIFIERS
     assert documents.incomplete_reason == "it lists 25 of the 26 documents it counts"
@@ -75,7 +80,7 @@ def test_list_that_names_fewer_than_its_total_is_incomplete(
 
 def test_total_that_is_reached_ends_a_list_with_links(source: ScriptedSource) -> None:
     headers = {"X-Total-Count": "25", "Link": f'<{LIST}?offset=0>; rel="first"'}
-    source.answers[LIST] = ScriptedAnswer(ENTRIES, headers=headers)
+    source.responses[LIST] = ScriptedResponse(ENTRIES, headers=headers)
     assert read(source).incomplete_reason is None
     assert len(source.requests) == 1
 
@@ -84,16 +89,16 @@ def test_total_that_is_reached_ends_a_list_with_links(source: ScriptedSource) ->
 def test_next_link_is_followed(source: ScriptedSource, target: str) -> None:
     link = target.format(url=source.url, list=LIST)
     headers = {"Link": f'<{LIST}?page=1>; rel="first", <{link}>; rel="next"; title="a, b"'}
-    source.answers[LIST] = ScriptedAnswer({"CFDocuments": ENTRIES[:5]}, headers=headers)
-    source.answers[f"{LIST}?page=2"] = ScriptedAnswer({"CFDocuments": ENTRIES[5:]})
+    source.responses[LIST] = ScriptedResponse({"CFDocuments": ENTRIES[:5]}, headers=headers)
+    source.responses[f"{LIST}?page=2"] = ScriptedResponse({"CFDocuments": ENTRIES[5:]})
     assert_complete(read(source))
     assert len(source.requests) == 2
 
 
 def test_next_link_with_another_scheme_or_port_stays_on_the_origin(source: ScriptedSource) -> None:
     headers = {"Link": f'<https://127.0.0.1{LIST}?page=2>; rel="next"'}
-    source.answers[LIST] = ScriptedAnswer({"CFDocuments": ENTRIES[:5]}, headers=headers)
-    source.answers[f"{LIST}?page=2"] = ScriptedAnswer({"CFDocuments": ENTRIES[5:]})
+    source.responses[LIST] = ScriptedResponse({"CFDocuments": ENTRIES[:5]}, headers=headers)
+    source.responses[f"{LIST}?page=2"] = ScriptedResponse({"CFDocuments": ENTRIES[5:]})
     assert list(read(source).package_urls) == IDENTIFIERS
 
 
@@ -102,7 +107,7 @@ def test_next_link_with_another_scheme_or_port_stays_on_the_origin(source: Scrip
 )
 def test_next_link_to_another_origin_is_an_error(source: ScriptedSource, target: str) -> None:
     headers = {"Link": f'<{target}>; rel="next"'}
-    source.answers[LIST] = ScriptedAnswer({"CFDocuments": ENTRIES}, headers=headers)
+    source.responses[LIST] = ScriptedResponse({"CFDocuments": ENTRIES}, headers=headers)
     documents = read(source)
     assert list(documents.package_urls) == IDENTIFIERS
     assert documents.error
@@ -114,8 +119,8 @@ def test_next_links_in_a_circle_are_an_error(source: ScriptedSource) -> None:
     for page, following in (("", "2"), ("?page=2", "3"), ("?page=3", "2")):
         headers = {"Link": f'<{LIST}?page={following}>; rel="next"'}
         number = int(page[-1:] or 1)
-        response = ScriptedAnswer({"CFDocuments": [entry(number)]}, headers=headers)
-        source.answers[f"{LIST}{page}"] = response
+        response = ScriptedResponse({"CFDocuments": [entry(number)]}, headers=headers)
+        source.responses[f"{LIST}{page}"] = response
     documents = read(source)
     assert documents.error
     assert "page 3" in documents.error
@@ -124,9 +129,9 @@ def test_next_links_in_a_circle_are_an_error(source: ScriptedSource) -> None:
 
 
 def test_next_links_without_news_are_an_error(source: ScriptedSource) -> None:
-    def respond(target: str) -> ScriptedAnswer:
+    def respond(target: str) -> ScriptedResponse:
         headers = {"Link": f'<{LIST}?after={len(source.requests)}>; rel="next"'}
-        return ScriptedAnswer({"CFDocuments": ENTRIES}, headers=headers)
+        return ScriptedResponse({"CFDocuments": ENTRIES}, headers=headers)
 
     source.respond = respond
     documents = read(source)
@@ -148,12 +153,12 @@ def test_next_links_without_news_are_an_error(source: ScriptedSource) -> None:
     ],
 )
 def test_list_in_another_shape_is_read(source: ScriptedSource, body: Any) -> None:
-    source.answers[LIST] = ScriptedAnswer(body)
+    source.responses[LIST] = ScriptedResponse(body)
     assert_complete(read(source))
 
 
 def test_single_document_in_place_of_a_list_is_read(source: ScriptedSource) -> None:
-    source.answers[LIST] = ScriptedAnswer({"CFDocuments": ENTRIES[0]})
+    source.responses[LIST] = ScriptedResponse({"CFDocuments": ENTRIES[0]})
     assert list(read(source).package_urls) == ["d0"]
 
 
@@ -161,8 +166,8 @@ def test_single_document_in_place_of_a_list_is_read(source: ScriptedSource) -> N
     "body",
     [b"", b"<html>", b'{"CFDocuments": [', {"CFDocument": []}, {"a": [], "b": 1}, 7, {"a": {}}],
 )
-def test_answer_that_is_no_list_is_an_error(source: ScriptedSource, body: Any) -> None:
-    source.answers[LIST] = ScriptedAnswer(body)
+def test_response_that_is_no_list_is_an_error(source: ScriptedSource, body: Any) -> None:
+    source.responses[LIST] = ScriptedResponse(body)
     documents = read(source)
     if body == {"CFDocument": []}:
         assert documents.package_urls == {}
@@ -176,7 +181,7 @@ def test_answer_that_is_no_list_is_an_error(source: ScriptedSource, body: Any) -
 )
 def test_entry_without_identifier_is_error_with_its_page(source: ScriptedSource, bad: Any) -> None:
     pages = [ENTRIES[:3], [bad], []]
-    source.respond = lambda target: ScriptedAnswer(pages[min(parse_page(target)[1] // 3, 2)])
+    source.respond = lambda target: ScriptedResponse(pages[min(parse_page(target)[1] // 3, 2)])
     documents = read(source)
     assert documents.error == (
         f"page 2 ({source.url}{LIST}?limit=100&offset=3): entry 1 has no identifier; run the "
@@ -189,7 +194,7 @@ def test_entry_without_identifier_is_error_with_its_page(source: ScriptedSource,
 def test_error_in_the_middle_is_noted_with_its_page(source: ScriptedSource, status: int) -> None:
     first = paged(10)
     source.respond = lambda target: (
-        first(target) if parse_page(target)[1] < 20 else ScriptedAnswer({}, status)
+        first(target) if parse_page(target)[1] < 20 else ScriptedResponse({}, status)
     )
     documents = read(source)
     assert len(documents.package_urls) == 20
@@ -200,7 +205,7 @@ def test_error_in_the_middle_is_noted_with_its_page(source: ScriptedSource, stat
 def test_404_after_the_last_page_ends_a_list_as_incomplete(source: ScriptedSource) -> None:
     first = paged(30)
     source.respond = lambda target: (
-        first(target) if parse_page(target)[1] < 25 else ScriptedAnswer({}, 404)
+        first(target) if parse_page(target)[1] < 25 else ScriptedResponse({}, 404)
     )
     documents = read(source)
     assert list(documents.package_urls) == IDENTIFIERS
@@ -225,11 +230,13 @@ def test_token_is_sent_to_each_page(source: ScriptedSource) -> None:
 def test_token_is_not_sent_to_pages_of_another_origin(source: ScriptedSource) -> None:
     with run_scripted_source() as other:
         following = {"Link": '</2>; rel="next"'}
-        other.answers = {
-            "/1": ScriptedAnswer(ENTRIES[:5], headers=following),
-            "/2": ScriptedAnswer(ENTRIES),
+        other.responses = {
+            "/1": ScriptedResponse(ENTRIES[:5], headers=following),
+            "/2": ScriptedResponse(ENTRIES),
         }
-        source.answers[LIST] = ScriptedAnswer(status=302, headers={"Location": f"{other.url}/1"})
+        source.responses[LIST] = ScriptedResponse(
+            status=302, headers={"Location": f"{other.url}/1"}
+        )
         documents = read_document_list(Fetcher("secret"), f"{source.url}{LIST}")
         assert len(documents.package_urls) == 25
         assert len(other.requests) == 2
@@ -238,7 +245,7 @@ def test_token_is_not_sent_to_pages_of_another_origin(source: ScriptedSource) ->
 
 def test_package_uri_is_used_on_the_same_origin_else_its_identifier(source: ScriptedSource) -> None:
     base = f"{source.url}/ims/case/v1p0/CFPackages"
-    source.answers[LIST] = ScriptedAnswer(
+    source.responses[LIST] = ScriptedResponse(
         [
             entry(1),
             entry(2, CFPackageURI={"identifier": "p2", "uri": f"{source.url}/p/2#x"}),
@@ -263,9 +270,9 @@ def test_package_uri_is_used_on_the_same_origin_else_its_identifier(source: Scri
 
 
 def test_busy_page_is_retried(source: ScriptedSource) -> None:
-    page = ScriptedAnswer({"CFDocuments": ENTRIES, "total": 25})
-    source.answers[LIST] = deque(
-        [ScriptedAnswer({}, 503), ScriptedAnswer(page.body, cut_at=40, reset=True), page]
+    page = ScriptedResponse({"CFDocuments": ENTRIES, "total": 25})
+    source.responses[LIST] = deque(
+        [ScriptedResponse({}, 503), ScriptedResponse(page.body, cut_at=40, reset=True), page]
     )
     documents = read(source)
     assert documents.incomplete_reason is None

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from support import factories
 from support.live_server import run_command_in_process as run
-from support.scripted_source import ScriptedAnswer, ScriptedSource
+from support.scripted_source import ScriptedResponse, ScriptedSource
 
 from case_server.net.download import DownloadError, Fetcher
 from case_server.transfer.remote_server import PackageFetcher
@@ -47,10 +47,10 @@ def test_document_leads_to_its_package(
     elif link:
         link = link.format(url=source.url)
     body = document(CFPackageURI=link) if link else document()
-    source.answers[f"{BASE}/CFDocuments/d1"] = ScriptedAnswer(
+    source.responses[f"{BASE}/CFDocuments/d1"] = ScriptedResponse(
         {"CFDocument": body} if wrap else body
     )
-    source.answers[path] = package = ScriptedAnswer(factories.package())
+    source.responses[path] = package = ScriptedResponse(factories.package())
     assert read(f"{source.url}{BASE}/CFDocuments/d1") == package.content
     sent = dict(zip(source.requests, source.headers, strict=True))
     assert sent[path]["Authorization"] == "Bearer secret"
@@ -58,7 +58,7 @@ def test_document_leads_to_its_package(
 
 def test_document_with_package_on_other_origin_is_refused_with_url(source: ScriptedSource) -> None:
     link = {"identifier": "p1", "uri": "https://other.test/CFPackages/p1"}
-    source.answers[f"{BASE}/CFDocuments/d1"] = ScriptedAnswer(document(CFPackageURI=link))
+    source.responses[f"{BASE}/CFDocuments/d1"] = ScriptedResponse(document(CFPackageURI=link))
     message = refused(f"{source.url}{BASE}/CFDocuments/d1")
     assert "give the URL of the package: https://other.test/CFPackages/p1" in message
     assert f"copy on this server: {source.url}{BASE}/CFPackages/p1" in message
@@ -70,7 +70,7 @@ def test_other_object_is_refused_with_the_url_of_its_package(
     source: ScriptedSource, wrap: object, name: str
 ) -> None:
     body = factories.entity("i1", CFDocumentURI={"identifier": "d1", "uri": "x", "title": "t"})
-    source.answers[f"{BASE}/{name}s/i1"] = ScriptedAnswer({name: body} if wrap else body)
+    source.responses[f"{BASE}/{name}s/i1"] = ScriptedResponse({name: body} if wrap else body)
     message = refused(f"{source.url}{BASE}/{name}s/i1")
     assert f"give the URL of its package: {source.url}{BASE}/CFPackages/d1" in message
 
@@ -85,19 +85,19 @@ def test_other_object_is_refused_with_the_url_of_its_package(
 )
 def test_package_without_items_is_refused(source: ScriptedSource, body: Any) -> None:
     path = f"{BASE}/CFPackages/d1"
-    source.answers[path] = ScriptedAnswer(body)
+    source.responses[path] = ScriptedResponse(body)
     assert "no CFItems, so it is not imported as an empty package" in refused(source.url + path)
 
 
 def test_empty_list_of_items_is_a_package(source: ScriptedSource) -> None:
-    source.answers["/p"] = package = ScriptedAnswer({"CFDocument": document(), "CFItems": []})
+    source.responses["/p"] = package = ScriptedResponse({"CFDocument": document(), "CFItems": []})
     assert read(f"{source.url}/p") == package.content
 
 
 @pytest.mark.parametrize("wrap", [True, False])
 def test_list_is_refused_with_what_to_type(source: ScriptedSource, wrap: object) -> None:
     url = f"{source.url}{BASE}/CFDocuments"
-    source.answers[f"{BASE}/CFDocuments"] = ScriptedAnswer(
+    source.responses[f"{BASE}/CFDocuments"] = ScriptedResponse(
         {"CFDocuments": [document()]} if wrap else [document()]
     )
     message = refused(url)
@@ -110,39 +110,40 @@ def test_list_is_refused_with_what_to_type(source: ScriptedSource, wrap: object)
     [("", BASE), ("/", BASE), (BASE, BASE), (f"{BASE}/", BASE), ("/x/case/1.1", "/x/case/1.1")],
 )
 @pytest.mark.parametrize(
-    "answer", [ScriptedAnswer({}, 404), ScriptedAnswer(b"<html>"), ScriptedAnswer({"name": "api"})]
+    "response",
+    [ScriptedResponse({}, 404), ScriptedResponse(b"<html>"), ScriptedResponse({"name": "api"})],
 )
-def test_base_url_is_refused_with_what_to_type(
-    source: ScriptedSource, path: str, base: str, answer: ScriptedAnswer
+def test_base_url_is_refused_and_the_url_of_its_list_suggested(
+    source: ScriptedSource, path: str, base: str, response: ScriptedResponse
 ) -> None:
-    source.respond = lambda _: answer
+    source.respond = lambda _: response
     message = refused(f"{source.url}{path}")
     assert f"case-server sync {source.url}{base}/CFDocuments" in message
     assert f"{source.url}{base}/CFPackages/ID" in message
 
 
-def service_description(*parameters: str) -> ScriptedAnswer:
+def service_description(*parameters: str) -> ScriptedResponse:
     inline = [{"name": name, "in": "query"} for name in parameters]
-    return ScriptedAnswer({"paths": {"/CFPackages/{sourcedId}": {"get": {"parameters": inline}}}})
+    return ScriptedResponse({"paths": {"/CFPackages/{sourcedId}": {"get": {"parameters": inline}}}})
 
 
 @pytest.mark.parametrize(
-    ("answer", "query"),
+    ("response", "query"),
     [
         (service_description("fields", "extensions"), "?extensions=true"),
         (service_description("fields"), ""),
-        (ScriptedAnswer({"paths": {}}), ""),
-        (ScriptedAnswer(b"<html>"), ""),
-        (ScriptedAnswer({}, 404), ""),
-        (ScriptedAnswer({}, 401), ""),
+        (ScriptedResponse({"paths": {}}), ""),
+        (ScriptedResponse(b"<html>"), ""),
+        (ScriptedResponse({}, 404), ""),
+        (ScriptedResponse({}, 401), ""),
     ],
 )
 def test_extensions_are_requested_if_the_service_description_has_them(
-    source: ScriptedSource, answer: ScriptedAnswer, query: str
+    source: ScriptedSource, response: ScriptedResponse, query: str
 ) -> None:
-    source.answers = {
-        DISCOVERY: answer,
-        f"{BASE}/CFPackages/x": ScriptedAnswer(factories.package()),
+    source.responses = {
+        DISCOVERY: response,
+        f"{BASE}/CFPackages/x": ScriptedResponse(factories.package()),
     }
     package_fetcher = PackageFetcher(Fetcher())
     for _ in range(2):
@@ -153,7 +154,7 @@ def test_extensions_are_requested_if_the_service_description_has_them(
 
 @pytest.mark.parametrize("path", ["/p", "/ims/case/v1p0/CFPackages/x", "/case/1.1/CFPackages/x"])
 def test_extensions_are_not_requested_from_other_servers(source: ScriptedSource, path: str) -> None:
-    source.answers[path] = ScriptedAnswer(factories.package())
+    source.responses[path] = ScriptedResponse(factories.package())
     read(source.url + path)
     assert source.requests == [path]
 
@@ -161,10 +162,10 @@ def test_extensions_are_not_requested_from_other_servers(source: ScriptedSource,
 def test_import_follows_document_not_list(source: ScriptedSource, running_data_dir: Path) -> None:
     body = factories.package()
     identifier = body["CFDocument"]["identifier"]
-    source.answers = {
-        f"{BASE}/CFDocuments": ScriptedAnswer([body["CFDocument"]]),
-        f"{BASE}/CFDocuments/{identifier}": ScriptedAnswer(body["CFDocument"]),
-        f"{BASE}/CFPackages/{identifier}": ScriptedAnswer(body),
+    source.responses = {
+        f"{BASE}/CFDocuments": ScriptedResponse([body["CFDocument"]]),
+        f"{BASE}/CFDocuments/{identifier}": ScriptedResponse(body["CFDocument"]),
+        f"{BASE}/CFPackages/{identifier}": ScriptedResponse(body),
     }
     documents = f"{source.url}{BASE}/CFDocuments"
     result = run("import", f"{documents}/{identifier}", data_dir=running_data_dir)
@@ -182,14 +183,14 @@ CAPTURED = CAPTURE / "package-items-and-associations.json"
 @pytest.mark.skipif(not CAPTURED.exists(), reason="the captured answers are not here")
 def test_captured_package_is_a_package(source: ScriptedSource) -> None:
     raw = CAPTURED.read_bytes()
-    source.answers["/ims/case/v1p1/CFPackages/x"] = ScriptedAnswer(raw)
+    source.responses["/ims/case/v1p1/CFPackages/x"] = ScriptedResponse(raw)
     assert read(f"{source.url}/ims/case/v1p1/CFPackages/x") == raw
 
 
-def dense_package(values: int) -> ScriptedAnswer:
+def dense_package(values: int) -> ScriptedResponse:
     """Return a package with an item of more JSON values than its size allows."""
     items = [factories.packed_item(extensions={"vector": [0] * values})]
-    return ScriptedAnswer(factories.package(CFItems=items, CFAssociations=[]))
+    return ScriptedResponse(factories.package(CFItems=items, CFAssociations=[]))
 
 
 @pytest.mark.parametrize(
@@ -199,7 +200,7 @@ def dense_package(values: int) -> ScriptedAnswer:
 def test_dense_package_from_a_url_needs_the_flag(
     source: ScriptedSource, running_data_dir: Path, command: tuple[str, ...], values: int
 ) -> None:
-    source.answers["/p"] = dense_package(values)
+    source.responses["/p"] = dense_package(values)
     result = run(*command, f"{source.url}/p", data_dir=running_data_dir)
     assert result.returncode
     assert "if you trust the source, give --allow-dense" in result.stderr

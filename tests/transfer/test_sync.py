@@ -11,7 +11,7 @@ from httpx import AsyncClient, Client, Response
 from support import factories
 from support.databases import NewDataDir
 from support.live_server import LiveServer, run_command, run_command_in_process, run_live_server
-from support.scripted_source import ScriptedAnswer, run_scripted_source
+from support.scripted_source import ScriptedResponse, run_scripted_source
 
 from case_server.case.resources import DOCUMENTS
 from case_server.db.pool import Database
@@ -182,25 +182,25 @@ async def test_concurrent_syncs_succeed(source: Client, client: AsyncClient, syn
     same(await client.get(path), source, path)
 
 
-FAILURES: dict[str, Callable[[bytes], ScriptedAnswer]] = {
-    "500": lambda _: ScriptedAnswer(status=500),
-    "cut off": lambda package: ScriptedAnswer(package, cut_at=len(package) // 2),
-    "half a package": lambda package: ScriptedAnswer(package[: len(package) // 2]),
-    "another language": lambda _: ScriptedAnswer(b"<html>maintenance</html>"),
-    "invalid": lambda package: ScriptedAnswer(package.replace(b'"isChildOf"', b'"isAuntOf"')),
+FAILURES: dict[str, Callable[[bytes], ScriptedResponse]] = {
+    "500": lambda _: ScriptedResponse(status=500),
+    "cut off": lambda package: ScriptedResponse(package, cut_at=len(package) // 2),
+    "half a package": lambda package: ScriptedResponse(package[: len(package) // 2]),
+    "another language": lambda _: ScriptedResponse(b"<html>maintenance</html>"),
+    "invalid": lambda package: ScriptedResponse(package.replace(b'"isChildOf"', b'"isAuntOf"')),
 }
 
 
 @pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
 async def test_outage_of_the_source_changes_nothing(
-    source: Client, client: AsyncClient, sync: Sync, failure: Callable[[bytes], ScriptedAnswer]
+    source: Client, client: AsyncClient, sync: Sync, failure: Callable[[bytes], ScriptedResponse]
 ) -> None:
     body, url = upload(source)
     path = urlsplit(url).path
     package = sent(source, path)
     with run_scripted_source() as failing:
         url = f"{failing.url}/CFPackages/x"
-        failing.respond = lambda _: ScriptedAnswer(package)
+        failing.respond = lambda _: ScriptedResponse(package)
         (synced,) = await sync(url, Fetcher())
         assert synced.status == "created"
         before = (await client.get(path)).json()
@@ -209,7 +209,7 @@ async def test_outage_of_the_source_changes_nothing(
         assert synced.status == "failed"
         assert synced.reason
         assert (await client.get(path)).json() == before
-        failing.respond = lambda _: ScriptedAnswer(package)
+        failing.respond = lambda _: ScriptedResponse(package)
         (synced,) = await sync(url, Fetcher())
     assert synced.status == "unchanged"
     assert body["CFDocument"]["identifier"] == synced.document

@@ -16,7 +16,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from support import factories
 from support.live_server import run_command_in_process as run
-from support.scripted_source import ScriptedAnswer, ScriptedSource, parse_page, run_scripted_source
+from support.scripted_source import (
+    ScriptedResponse,
+    ScriptedSource,
+    parse_page,
+    run_scripted_source,
+)
 from support.selection import scale_examples
 
 from case_server.db import mirrors
@@ -24,12 +29,12 @@ from case_server.db.pool import Database
 from case_server.net.download import Fetcher
 from case_server.transfer.sync import Syncer, SyncResult
 
-Listing = Callable[["Hub", str], ScriptedAnswer | None]
+Listing = Callable[["Hub", str], ScriptedResponse | None]
 
 
 @dataclass
 class Hub:
-    """A list of frameworks, of which tests decide what it shows and what their URLs answer."""
+    """A list of frameworks, of which tests decide what it shows and what their URLs response."""
 
     source: ScriptedSource
     count: int
@@ -37,7 +42,7 @@ class Hub:
     """The database into which tests sync the list."""
     name: str = field(default_factory=lambda: f"hub-{uuid.uuid4().hex[:8]}")
     unlisted: set[str] = field(default_factory=set)
-    faults: dict[str, ScriptedAnswer] = field(default_factory=dict)
+    faults: dict[str, ScriptedResponse] = field(default_factory=dict)
     """Responses that replace the package, by its identifier."""
     listing: Listing = lambda *_: None
     """Returns a response that replaces a page of the list, or None for the page itself."""
@@ -62,23 +67,23 @@ class Hub:
         shown = (identifier for identifier in self.ids if identifier not in self.unlisted)
         return [self.packages[identifier]["CFDocument"] for identifier in shown]
 
-    def respond(self, target: str) -> ScriptedAnswer:
+    def respond(self, target: str) -> ScriptedResponse:
         path = urlsplit(target).path
         if path == f"/{self.name}/CFDocuments":
             limit, offset = parse_page(target)
             page = self.documents[offset : offset + limit]
-            return self.listing(self, target) or ScriptedAnswer({"CFDocuments": page})
+            return self.listing(self, target) or ScriptedResponse({"CFDocuments": page})
         identifier = path.rpartition("/")[2]
         if identifier in self.faults:
             return self.faults[identifier]
         if path == f"/{self.name}/CFPackages/{identifier}" and identifier in self.packages:
-            return ScriptedAnswer(self.packages[identifier])
-        return ScriptedAnswer({"message": "unknown"}, 404)
+            return ScriptedResponse(self.packages[identifier])
+        return ScriptedResponse({"message": "unknown"}, 404)
 
     def withdraw(self, *identifiers: str, status: int = 404) -> None:
         for identifier in identifiers:
             self.unlisted.add(identifier)
-            self.faults[identifier] = ScriptedAnswer({}, status)
+            self.faults[identifier] = ScriptedResponse({}, status)
 
     async def sync(self, **flags: bool) -> list[SyncResult]:
         assert self.database
@@ -168,7 +173,7 @@ async def test_404_behind_redirect_to_another_host_does_not_drop(mirrored_hub: M
     hub = await mirrored_hub(2)
     with run_scripted_source() as other:
         hub.unlisted.add(hub.ids[0])
-        hub.faults[hub.ids[0]] = ScriptedAnswer(
+        hub.faults[hub.ids[0]] = ScriptedResponse(
             status=302, headers={"Location": f"{other.url}/moved"}
         )
         assert statuses(await hub.sync()) == ["unchanged", "failed"]
@@ -176,24 +181,24 @@ async def test_404_behind_redirect_to_another_host_does_not_drop(mirrored_hub: M
     assert await hub.list_mirrored() == set(hub.ids)
 
 
-def short(hub: Hub, _: str) -> ScriptedAnswer:
-    return ScriptedAnswer({"CFDocuments": hub.documents, "total": hub.count + 1})
+def short(hub: Hub, _: str) -> ScriptedResponse:
+    return ScriptedResponse({"CFDocuments": hub.documents, "total": hub.count + 1})
 
 
-def cut(hub: Hub, _: str) -> ScriptedAnswer:
-    return ScriptedAnswer({"CFDocuments": hub.documents}, cut_at=60)
+def cut(hub: Hub, _: str) -> ScriptedResponse:
+    return ScriptedResponse({"CFDocuments": hub.documents}, cut_at=60)
 
 
-def failing(hub: Hub, target: str) -> ScriptedAnswer | None:
-    return ScriptedAnswer({}, 500) if parse_page(target)[1] else None
+def failing(hub: Hub, target: str) -> ScriptedResponse | None:
+    return ScriptedResponse({}, 500) if parse_page(target)[1] else None
 
 
-def faulty(hub: Hub, target: str) -> ScriptedAnswer | None:
-    return ScriptedAnswer([{}]) if parse_page(target)[1] else None
+def faulty(hub: Hub, target: str) -> ScriptedResponse | None:
+    return ScriptedResponse([{}]) if parse_page(target)[1] else None
 
 
-def unreadable(hub: Hub, target: str) -> ScriptedAnswer:
-    return ScriptedAnswer({"message": "maintenance"})
+def unreadable(hub: Hub, target: str) -> ScriptedResponse:
+    return ScriptedResponse({"message": "maintenance"})
 
 
 @pytest.mark.parametrize("listing", [short, cut, failing, faulty, unreadable])
@@ -295,10 +300,10 @@ async def test_package_uri_of_the_list_is_used_and_its_former_url_forgotten(
     package = hub.packages[identifier]
     elsewhere = f"{hub.source.url}/elsewhere/1"
     hub.source.respond = lambda target: (
-        ScriptedAnswer(package) if target == "/elsewhere/1" else hub.respond(target)
+        ScriptedResponse(package) if target == "/elsewhere/1" else hub.respond(target)
     )
     package["CFDocument"]["CFPackageURI"] = factories.link(identifier) | {"uri": elsewhere}
-    hub.faults[identifier] = ScriptedAnswer({}, 404)
+    hub.faults[identifier] = ScriptedResponse({}, 404)
     results = await hub.sync()
     assert results[0].url == elsewhere
     assert {mirror.url for mirror in await mirrors.list_mirrors(database, hub.url)} == {
@@ -315,7 +320,7 @@ async def test_framework_that_another_list_still_has_is_not_deleted(
     identifier = hub.ids[0]
     copy = f"{hub.source.url}/copy/CFPackages/{identifier}"
     hub.source.respond = lambda target: (
-        ScriptedAnswer(hub.packages[identifier])
+        ScriptedResponse(hub.packages[identifier])
         if target.startswith("/copy/")
         else hub.respond(target)
     )
@@ -326,41 +331,43 @@ async def test_framework_that_another_list_still_has_is_not_deleted(
     assert await hub.list_mirrored() == set(hub.ids)
 
 
-async def test_url_that_answers_other_document_keeps_the_former(mirrored_hub: MirroredHub) -> None:
+async def test_url_that_returns_another_document_keeps_the_former_one(
+    mirrored_hub: MirroredHub,
+) -> None:
     hub = await mirrored_hub(2)
     first, second = hub.ids
-    hub.faults[first] = ScriptedAnswer(hub.packages[second])
+    hub.faults[first] = ScriptedResponse(hub.packages[second])
     results = await hub.sync()
     assert f"case-server delete document {first}" in results[0].notes[0]
     assert await hub.list_mirrored() == set(hub.ids)
 
 
 @pytest.mark.parametrize(
-    ("answer", "reason"),
+    ("response", "reason"),
     [
-        (ScriptedAnswer(cut_at=50, body=factories.package()), "the response is incomplete"),
+        (ScriptedResponse(cut_at=50, body=factories.package()), "the response is incomplete"),
         (
-            ScriptedAnswer(cut_at=50, body=factories.package(), reset=True),
+            ScriptedResponse(cut_at=50, body=factories.package(), reset=True),
             "the connection was lost",
         ),
-        (ScriptedAnswer(json.dumps(factories.package()).encode()[:-9]), "breaks off after"),
+        (ScriptedResponse(json.dumps(factories.package()).encode()[:-9]), "breaks off after"),
         (
-            ScriptedAnswer(b"\x1f\x8b" + bytes(40), headers={"Content-Encoding": "gzip"}),
+            ScriptedResponse(b"\x1f\x8b" + bytes(40), headers={"Content-Encoding": "gzip"}),
             "compressed data",
         ),
-        (ScriptedAnswer(b"\x1f\x8b" + bytes(40)), "compressed data"),
-        (ScriptedAnswer(b"{}", headers={"Content-Encoding": "br"}), "Content-Encoding br"),
+        (ScriptedResponse(b"\x1f\x8b" + bytes(40)), "compressed data"),
+        (ScriptedResponse(b"{}", headers={"Content-Encoding": "br"}), "Content-Encoding br"),
         (
-            ScriptedAnswer(b"<html>", headers={"Content-Type": "text/html"}),
+            ScriptedResponse(b"<html>", headers={"Content-Type": "text/html"}),
             "the response is text/html",
         ),
-        (ScriptedAnswer(b'{"CFItems": [}'), "not JSON"),
+        (ScriptedResponse(b'{"CFItems": [}'), "not JSON"),
     ],
 )
-async def test_answer_that_breaks_off_is_blamed_on_the_source(
-    source: ScriptedSource, database: Database, answer: ScriptedAnswer, reason: str
+async def test_truncated_response_is_reported_as_an_error_of_the_source(
+    source: ScriptedSource, database: Database, response: ScriptedResponse, reason: str
 ) -> None:
-    source.answers["/CFPackages/x"] = answer
+    source.responses["/CFPackages/x"] = response
     (failed,) = await sync_url(database, f"{source.url}/CFPackages/x")
     assert failed.status == "failed"
     assert reason in str(failed.reason)
@@ -368,23 +375,23 @@ async def test_answer_that_breaks_off_is_blamed_on_the_source(
 
 
 FAULTS = [
-    ScriptedAnswer({}, 401),
-    ScriptedAnswer({}, 403),
-    ScriptedAnswer({}, 500),
-    ScriptedAnswer({}, 503),
-    ScriptedAnswer(b"<html>"),
-    ScriptedAnswer({"CFDocument": {"title": "x"}}),
-    ScriptedAnswer(factories.package(), cut_at=40),
+    ScriptedResponse({}, 401),
+    ScriptedResponse({}, 403),
+    ScriptedResponse({}, 500),
+    ScriptedResponse({}, 503),
+    ScriptedResponse(b"<html>"),
+    ScriptedResponse({"CFDocument": {"title": "x"}}),
+    ScriptedResponse(factories.package(), cut_at=40),
 ]
 
 
-def capped(hub: Hub, target: str) -> ScriptedAnswer:
+def capped(hub: Hub, target: str) -> ScriptedResponse:
     _, offset = parse_page(target)
-    return ScriptedAnswer(hub.documents[offset : offset + 2])
+    return ScriptedResponse(hub.documents[offset : offset + 2])
 
 
 def counted(difference: int) -> Listing:
-    def respond(hub: Hub, target: str) -> ScriptedAnswer:
+    def respond(hub: Hub, target: str) -> ScriptedResponse:
         page = capped(hub, target)
         page.headers = {"X-Total-Count": str(max(0, len(hub.documents) + difference))}
         return page
@@ -392,36 +399,36 @@ def counted(difference: int) -> Listing:
     return respond
 
 
-def linked(hub: Hub, target: str) -> ScriptedAnswer:
+def linked(hub: Hub, target: str) -> ScriptedResponse:
     page, (_, offset) = capped(hub, target), parse_page(target)
     if offset + 2 < len(hub.documents):
         page.headers = {"Link": f'</{hub.name}/CFDocuments?offset={offset + 2}>; rel="next"'}
     return page
 
 
-def looping(hub: Hub, target: str) -> ScriptedAnswer:
+def looping(hub: Hub, target: str) -> ScriptedResponse:
     page = capped(hub, target)
     page.headers = {"Link": f'</{hub.name}/CFDocuments?offset=0>; rel="next"'}
     return page
 
 
-def busy_once(hub: Hub, target: str) -> ScriptedAnswer | None:
+def busy_once(hub: Hub, target: str) -> ScriptedResponse | None:
     is_first = hub.source.requests.count(target) % 2 == 1
-    return ScriptedAnswer({}, 429, {"Retry-After": "0"}) if is_first else None
+    return ScriptedResponse({}, 429, {"Retry-After": "0"}) if is_first else None
 
 
-def redirected(hub: Hub, target: str) -> ScriptedAnswer | None:
+def redirected(hub: Hub, target: str) -> ScriptedResponse | None:
     location = {"Location": f"/{hub.name}/CFDocuments?offset=0&moved=1"}
-    return None if "moved" in target else ScriptedAnswer(status=302, headers=location)
+    return None if "moved" in target else ScriptedResponse(status=302, headers=location)
 
 
 LISTINGS: list[Listing] = [
     *(lambda *_: None, capped, counted(0), counted(2), counted(-2), linked, looping),
     *(busy_once, redirected, failing, faulty, cut, unreadable),
-    lambda *_: ScriptedAnswer([]),
-    lambda *_: ScriptedAnswer({}, 500),
-    lambda *_: ScriptedAnswer({}, 404),
-    lambda hub, _: ScriptedAnswer(hub.documents[:2]),
+    lambda *_: ScriptedResponse([]),
+    lambda *_: ScriptedResponse({}, 500),
+    lambda *_: ScriptedResponse({}, 404),
+    lambda hub, _: ScriptedResponse(hub.documents[:2]),
 ]
 
 STEPS = st.lists(
@@ -470,7 +477,7 @@ async def test_nothing_offered_is_deleted_after_any_sequence(mirrored_hub: Mirro
 async def test_cancelled_sync_ends_its_wait_for_a_retry(
     source: ScriptedSource, database: Database, clean: None
 ) -> None:
-    source.answers["/p"] = ScriptedAnswer({}, 503, {"Retry-After": "60"})
+    source.responses["/p"] = ScriptedResponse({}, 503, {"Retry-After": "60"})
     loop, is_waiting = asyncio.get_running_loop(), asyncio.Event()
 
     def notify(_: str) -> None:

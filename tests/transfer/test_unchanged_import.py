@@ -57,7 +57,7 @@ def framework() -> Any:
     return body
 
 
-async def test_answer_of_a_profile_imported_again_writes_nothing(
+async def test_import_of_a_profile_response_writes_nothing(
     client: AsyncClient, any_profile: ApiProfile, database: Database
 ) -> None:
     body = framework()
@@ -69,7 +69,7 @@ async def test_answer_of_a_profile_imported_again_writes_nothing(
 
 
 @pytest.mark.parametrize("profile", PROFILES_1_1, ids=lambda profile: profile.name)
-async def test_answer_with_extensions_imported_again_writes_nothing(
+async def test_import_of_a_response_with_extensions_writes_nothing(
     client: AsyncClient, profile: ApiProfile, database: Database
 ) -> None:
     await run_import(database, read_sample())

@@ -13,7 +13,7 @@ from support.factories import Body
 
 
 @pytest.fixture
-async def written(client: AsyncClient) -> Body:
+async def history(client: AsyncClient) -> Body:
     """Write a framework three times: create it, replace half of it, put one item."""
     body = factories.package()
     item, gone = body["CFItems"]
@@ -34,13 +34,13 @@ async def written(client: AsyncClient) -> Body:
     return {"document": document, "item": item, "gone": gone, "new": new}
 
 
-def address(written: Body, name: str = "changes") -> str:
-    return f"/documents/{written['document']}/{name}"
+def address(history: Body, name: str = "changes") -> str:
+    return f"/documents/{history['document']}/{name}"
 
 
-async def states(browser: AsyncClient, written: Body) -> list[str]:
+async def states(browser: AsyncClient, history: Body) -> list[str]:
     """Return the states that the page offers as start, oldest first."""
-    page = (await browser.get(address(written))).text
+    page = (await browser.get(address(history))).text
     select = page.split('<select id="since"')[1].split("</select>")[0]
     return list(reversed(re.findall(r'value="([^"]+)"', select)[1:]))
 
@@ -50,27 +50,27 @@ def counts(page: str) -> dict[str, int]:
     return {name: int(count) for name, count in matches}
 
 
-async def test_latest_write_is_default_period(browser: AsyncClient, written: Body) -> None:
-    framework = (await browser.get(f"/documents/{written['document']}")).text
-    assert f'href="{address(written)}"' in framework
-    page = (await browser.get(address(written))).text
+async def test_latest_write_is_default_period(browser: AsyncClient, history: Body) -> None:
+    framework = (await browser.get(f"/documents/{history['document']}")).text
+    assert f'href="{address(history)}"' in framework
+    page = (await browser.get(address(history))).text
     assert counts(page) == {"Added": 0, "Changed": 1, "Deleted": 0}
     assert "stays, changed" in page
-    assert f"/items/{written['item']['identifier']}" in page
+    assert f"/items/{history['item']['identifier']}" in page
     assert "but not previous values" in page
 
 
 async def test_page_beyond_the_end_does_not_deny_changes(
-    browser: AsyncClient, written: Body
+    browser: AsyncClient, history: Body
 ) -> None:
-    page = (await browser.get(address(written), params={"offset": "500"})).text
+    page = (await browser.get(address(history), params={"offset": "500"})).text
     assert counts(page) == {"Added": 0, "Changed": 1, "Deleted": 0}
     assert "Nothing was changed" not in page
     assert "none from 501 on, 1 in all" in page
 
 
-async def test_period_between_any_two_states(browser: AsyncClient, written: Body) -> None:
-    creation, exchanged, put = await states(browser, written)
+async def test_period_between_any_two_states(browser: AsyncClient, history: Body) -> None:
+    creation, exchanged, put = await states(browser, history)
     for since, until, expected in (
         ("start", creation, (4, 0, 0)),  # the document, two items, an association
         (creation, exchanged, (2, 0, 2)),
@@ -78,57 +78,57 @@ async def test_period_between_any_two_states(browser: AsyncClient, written: Body
         (creation, "", (2, 1, 2)),
         ("start", "", (4, 0, 0)),  # what came and went is left out
     ):
-        page = await browser.get(address(written), params={"since": since, "until": until})
+        page = await browser.get(address(history), params={"since": since, "until": until})
         assert tuple(counts(page.text).values()) == expected, (since, until)
         chosen = re.findall(r'<option value="([^"]*)" selected>', page.text)
         assert chosen == [bound for bound in (since, until) if bound not in {"start", ""}]
 
 
-async def test_deleted_entities_show_last_values(browser: AsyncClient, written: Body) -> None:
-    creation = (await states(browser, written))[0]
+async def test_deleted_entities_show_last_values(browser: AsyncClient, history: Body) -> None:
+    creation = (await states(browser, history))[0]
     params = {"since": creation, "part": "deleted"}
-    deleted = (await browser.get(address(written), params=params)).text
+    deleted = (await browser.get(address(history), params=params)).text
     assert "=goes" in deleted
-    assert written["gone"]["identifier"] not in deleted  # no link to what is not here
+    assert history["gone"]["identifier"] not in deleted  # no link to what is not here
     assert deleted.count("<code>") == 1  # the association, of which nothing is left
-    added = (await browser.get(address(written), params={"since": creation, "part": "added"})).text
+    added = (await browser.get(address(history), params={"since": creation, "part": "added"})).text
     assert "<b>comes</b>" in added  # a mark on a word, as in every statement
     assert "is a child of" in added
-    assert added.count(f"/items/{written['new']['identifier']}") == 2
+    assert added.count(f"/items/{history['new']['identifier']}") == 2
 
 
 async def test_restored_entity_counts_as_added(
-    browser: AsyncClient, client: AsyncClient, written: Body
+    browser: AsyncClient, client: AsyncClient, history: Body
 ) -> None:
-    before = (await states(browser, written))[-1]
-    gone = factories.item(written["document"], written["gone"]["identifier"])
+    before = (await states(browser, history))[-1]
+    gone = factories.item(history["document"], history["gone"]["identifier"])
     path = f"/case/1.1/CFItems/{gone['identifier']}"
     assert (await client.put(path, json={"item": gone})).status_code == 201
-    page = await browser.get(address(written), params={"since": before})
+    page = await browser.get(address(history), params={"since": before})
     assert counts(page.text) == {"Added": 1, "Changed": 0, "Deleted": 0}
-    creation, exchanged = (await states(browser, written))[:2]
+    creation, exchanged = (await states(browser, history))[:2]
     params = {"since": creation, "until": exchanged, "part": "deleted"}
-    assert "restored since" in (await browser.get(address(written), params=params)).text
+    assert "restored since" in (await browser.get(address(history), params=params)).text
 
 
 async def test_moved_item_is_listed_as_deleted_since(
-    browser: AsyncClient, client: AsyncClient, written: Body
+    browser: AsyncClient, client: AsyncClient, history: Body
 ) -> None:
     other = factories.package()
     assert (await client.post("/case/1.1/CFPackages", json=other)).status_code == 201
-    moved = factories.item(other["CFDocument"]["identifier"], written["item"]["identifier"])
+    moved = factories.item(other["CFDocument"]["identifier"], history["item"]["identifier"])
     path = f"/case/1.1/CFItems/{moved['identifier']}"
     assert (await client.put(path, json={"item": moved})).status_code == 201
     params = {"since": "start", "part": "added"}
-    page = (await browser.get(address(written), params=params)).text
+    page = (await browser.get(address(history), params=params)).text
     assert page.count("deleted since") == 1
     there = {"document": other["CFDocument"]["identifier"]}
     assert counts((await browser.get(address(there))).text)["Changed"] == 1
 
 
-async def test_csv_contains_all_changes(browser: AsyncClient, written: Body) -> None:
-    creation = (await states(browser, written))[0]
-    page = (await browser.get(address(written), params={"since": creation})).text
+async def test_csv_contains_all_changes(browser: AsyncClient, history: Body) -> None:
+    creation = (await states(browser, history))[0]
+    page = (await browser.get(address(history), params={"since": creation})).text
     link = re.search(r'href="([^"]+changes\.csv[^"]*)" download', page)
     assert link
     table = await browser.get(link[1].replace("&amp;", "&"))
@@ -174,16 +174,16 @@ async def test_long_lists_are_paginated(browser: AsyncClient, client: AsyncClien
     ],
 )
 async def test_invalid_period_returns_400(
-    browser: AsyncClient, written: Body, params: dict[str, Any], message: str
+    browser: AsyncClient, history: Body, params: dict[str, Any], message: str
 ) -> None:
-    page = await browser.get(address(written), params=params)
+    page = await browser.get(address(history), params=params)
     assert page.status_code == 400
     assert message in page.text
 
 
-async def test_custom_timestamps_are_accepted(browser: AsyncClient, written: Body) -> None:
+async def test_custom_timestamps_are_accepted(browser: AsyncClient, history: Body) -> None:
     for since in ("2020-01-01", "2020-01-01T00:00:00Z", "2020-01-01T00:00:00+02:00"):
-        page = await browser.get(address(written), params={"since": since})
+        page = await browser.get(address(history), params={"since": since})
         assert counts(page.text)["Added"] == 4
         assert f'<option value="{since}" selected>' in page.text
     assert (await browser.get("/documents/unknown/changes")).status_code == 404
