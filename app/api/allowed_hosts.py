@@ -91,7 +91,7 @@ class HostValidator:
         if match is None:
             return BadRequest("invalid Host header: it must be a host name with an optional port")
         name = match[1].decode()
-        if self.is_allowed(name):
+        if self.is_host_allowed(name):
             if len(self._cached) < MAX_CACHED_HOSTS:
                 self._cached.add(hosts[0])
         elif scope["path"] not in PROBE_PATHS:
@@ -101,8 +101,8 @@ class HostValidator:
             )
         return None
 
-    def is_allowed(self, name: str) -> bool:
-        """Return whether a Host header may contain this name or IP address."""
+    def is_host_allowed(self, name: str) -> bool:
+        """Return whether ``name``, a host name or IP address, is allowed in the Host header."""
         if self._allowed is None:
             return True
         name = name.lower().removesuffix(".")

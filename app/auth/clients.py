@@ -110,11 +110,11 @@ class ClientAuthenticator:
         return AuthenticatedClient(client_id, scopes)
 
     async def _find_scopes_and_hashes(self, client_id: str) -> tuple[frozenset[Scope], list[str]]:
-        """Return the scopes of a client, and the hashes with which to compare its secret, in order.
+        """Return the scopes of a client, and the hashes that its secret may match.
 
-        An unknown client has no scopes and one hash that no secret matches. Checking it takes as
-        long as for a known client, and so hides that the client does not exist. The configured
-        client has a fast hash followed by this slow one, so that only a wrong secret takes long.
+        An unknown client has no scopes, and one slow hash that no secret matches: it takes as long
+        to reject as a known one, so the time does not show which clients exist. The client in the
+        settings has a fast hash, followed by the slow one for the same reason.
         """
         if client_id == self._configured_id:
             return frozenset(Scope), [self._configured_hash, self._unmatchable_hash]

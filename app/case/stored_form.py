@@ -202,10 +202,10 @@ class SubmittedBody:
                 link["uri"] = stored["uri"] if stored else _encode_string(uri)
 
     def _drop_package_link(self) -> None:
-        """Remove CFPackageURI from a document if a response, not the client, added it.
+        """Remove the CFPackageURI of a document if a response of this server had added it.
 
-        This is assumed if the stored document has none, and the link has a URL of this server and
-        the title and identifier of the document.
+        That is so if the stored document has none, and the link has the title and the identifier of
+        the document and a URL of this server.
         """
         name = "CFPackageURI"
         if name in self.stored or name not in self._list_link_fields():

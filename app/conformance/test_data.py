@@ -21,8 +21,8 @@ WRAPPERS = {"CFItems": "item", "CFItemAssociations": "association"}
 """Keys under which the body of a PUT contains the entity; other bodies are the entity itself."""
 
 
-class WrittenFramework(NamedTuple):
-    """A framework that the tests wrote to the server: a document with two items."""
+class SharedFramework(NamedTuple):
+    """The framework that all checks share, as it was written: a document and two items."""
 
     document: Body
     items: list[Body]
@@ -89,7 +89,7 @@ class TestDataWriter:
         return self._item_type, self.put_entity("CFItemTypes", self._item_type)
 
     @property
-    def framework(self) -> WrittenFramework:
+    def framework(self) -> SharedFramework:
         """Write a framework on first use; return its document and its two items, as they were sent.
 
         All checks share this framework. Raises ``CheckSkipped`` if the server rejected it.
@@ -99,7 +99,7 @@ class TestDataWriter:
         return self._framework_or_failure
 
     @cached_property
-    def _framework_or_failure(self) -> WrittenFramework | str:
+    def _framework_or_failure(self) -> SharedFramework | str:
         try:
             document, response = self.put_document()
             expect_accepted(response)
@@ -108,7 +108,7 @@ class TestDataWriter:
                 expect_accepted(self.put_entity("CFItems", item))
         except CheckFailed as failure:
             return str(failure)
-        return WrittenFramework(document, items)
+        return SharedFramework(document, items)
 
     @cached_property
     def uploaded_package(self) -> tuple[Body, httpx.Response]:

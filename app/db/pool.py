@@ -637,9 +637,10 @@ class Database:
         return waiting_times
 
     def require_standby_confirmation(self, connection: Connection) -> None:
-        """Raise ``ServiceUnavailable`` if waiting for standbys was cancelled for the last commit.
+        """Raise ``ServiceUnavailable`` if no standby confirmed the last commit on ``connection``.
 
-        ``_monitor_commits`` records such connections in ``unconfirmed``.
+        ``_monitor_commits`` adds a connection to ``unconfirmed`` when it ends the wait of a commit
+        for the standbys.
         """
         if connection in self.unconfirmed:
             self.unconfirmed.discard(connection)

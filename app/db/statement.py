@@ -71,14 +71,14 @@ class CompiledStatement:
     async def fetch_all(self, connection: AnyConnection, /, **values: Any) -> list[Record]:
         """Run the SQL statement on ``connection`` and return all rows as asyncpg records.
 
-        ``values`` are its parameters by name; missing ones get their defaults.
+        ``values`` are the SQL parameters by name; one that is missing gets its default value.
         """
         return await connection.fetch(self.sql, *self.bind(values))
 
     async def fetch_one(self, connection: AnyConnection, /, **values: Any) -> Record | None:
         """Run the SQL statement on ``connection``; return its first row, or None without rows.
 
-        ``values`` are its parameters by name; missing ones get their defaults.
+        ``values`` are the SQL parameters by name; one that is missing gets its default value.
         """
         return await connection.fetchrow(self.sql, *self.bind(values))
 
@@ -93,6 +93,6 @@ class CompiledStatement:
     async def execute(self, connection: AnyConnection, /, **values: Any) -> None:
         """Run the SQL statement on ``connection`` and discard its rows.
 
-        ``values`` are its parameters by name; missing ones get their defaults.
+        ``values`` are the SQL parameters by name; one that is missing gets its default value.
         """
         await connection.execute(self.sql, *self.bind(values))

@@ -161,7 +161,10 @@ class Http10RequestResponseCycle(RequestResponseCycle):
 
 
 class ExpectContinueRequestResponseCycle(RequestResponseCycle):
-    """A request with ``Expect: 100-continue``, whose body may never come (RFC 9110, 10.1.1)."""
+    """uvicorn's handler of a request with ``Expect: 100-continue`` (RFC 9110, section 10.1.1).
+
+    The client of such a request waits for a response before it sends the body, or never sends it.
+    """
 
     async def send(self, message: Any) -> None:
         """Send an ASGI message, and close the connection if the response precedes the body.

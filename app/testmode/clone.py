@@ -69,7 +69,8 @@ class DatabaseClone:
         """Copy the database ``template`` and return a ``DatabaseClone`` connected to the copy.
 
         ``cloner`` copies the database and later drops the copy. No connection to ``template`` may
-        be open. Only if ``is_undoable`` is true can ``restore_baseline`` undo later writes.
+        be open. With ``is_undoable``, the data are saved, so that ``restore_baseline`` can undo
+        later writes.
         """
         clone = cls(cloner, settings, await cloner.clone(template), template)
         await clone.open()

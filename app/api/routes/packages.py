@@ -106,7 +106,7 @@ async def get_package_tree(
     state: StateDep,
     renderer: RendererDep,
 ) -> Response:
-    """Return a package as a tree of items, in the format CFPackageWithGroups."""
+    """Return a package as a tree: each item contains its children (CFPackageWithGroups)."""
     fields = _parse_selected_fields(request, renderer, TREE_FIELDS)
     view = PackageFormat("CFPackageWithGroups", _iter_tree_chunks, fields)
     return await respond_with_package(request, state, renderer, sourced_id, view)

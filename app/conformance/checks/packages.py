@@ -38,7 +38,7 @@ def check_package_document(server: ServerUnderTest) -> str:
 
 @check("packages", "package-valid", PACKAGE)
 def check_package_valid(server: ServerUnderTest) -> str:
-    """Check that packaged entities have all required fields, all of the right types."""
+    """Check that the entities in a package have all required fields, with the right types."""
     package = server.existing.sample_package
     expect_valid(server.profile, "CFPackage", package)
     associations = package.get("CFAssociations") or ()

@@ -133,7 +133,7 @@ def check_put_item_type(server: ServerUnderTest) -> str:
 
 @documented("put-package-grows", "guide, Retrieve the full package")
 def check_package_contains_items(server: ServerUnderTest) -> str:
-    """Check that a package contains the items that were written to its document."""
+    """Check that a package contains the items that were PUT into its document."""
     document, items = server.test_data.framework
     contained = get_identifiers(_get_package_of(server, document).get("CFItems") or [])
     missing_identifiers = set(get_identifiers(items)) - set(contained)

@@ -221,7 +221,7 @@ def build_has_rows_condition(cte: CTE) -> ColumnElement[bool]:
     return exists(literal_column("1")).select_from(cte)
 
 
-def build_wait_condition(*ctes: CTE) -> ColumnElement[bool]:
+def build_ctes_finished_condition(*ctes: CTE) -> ColumnElement[bool]:
     """Build a SQL condition that makes a query run only after the CTEs ``ctes`` have finished.
 
     ``ctes`` are CTEs that write, which Postgres would otherwise run in any order. The condition is

@@ -144,7 +144,7 @@ def _build_entity_write_ctes(
     if definition_writes:
         source = (
             select(source)
-            .where(change_log.build_wait_condition(*definition_writes.values()))
+            .where(change_log.build_ctes_finished_condition(*definition_writes.values()))
             .cte("after_register")
         )
     names = ("last_change_date_time", *columns)
@@ -253,7 +253,7 @@ def _build_package_upsert(source: CTE, write_cte: CTE) -> CTE:
     row = select(build_text_extract(source.c.body, "identifier"), source.c.package)
     statement = insert(table).from_select(
         ["document_identifier", "identifier"],
-        row.where(change_log.build_wait_condition(write_cte, released)),
+        row.where(change_log.build_ctes_finished_condition(write_cte, released)),
     )
     return statement.on_conflict_do_update(
         index_elements=[table.c.document_identifier],

@@ -241,7 +241,7 @@ def _compile_package_identifier_restoration() -> CompiledStatement:
             packages.c.document_identifier == IDENTIFIER,
             packages.c.identifier != expected_identifier,
         )
-        .where(~is_taken, change_log.build_wait_condition(released))
+        .where(~is_taken, change_log.build_ctes_finished_condition(released))
         .values(identifier=expected_identifier)
     )
     return CompiledStatement(restored)

@@ -161,10 +161,10 @@ class HierarchyBuilder:
             ]
 
     def _iter_associations_from_columns(self, row: Row) -> Iterator[Row]:
-        """Yield a row with a CFAssociation for each reference in the association columns of a row.
+        """Yield the associations of an item that its association columns describe, as rows.
 
-        The heading of such a column is an association type, such as isPeerOf. A cell with text that
-        refers to no item is stored as a field of the row's item instead.
+        The heading of such a column is an association type, such as isPeerOf, and its cells name
+        items. Text that names none is stored as a field of the item in ``row`` instead.
         """
         for kind in ASSOCIATION_COLUMNS:
             text = row.metadata.get(kind, "")

@@ -196,7 +196,8 @@ def _compile_package_upsert() -> CompiledStatement:
     extensions = (bindparam(name, type_=JSON) for name in names[1:])
     row = select(DOCUMENT, identifier, *extensions)
     insertion = insert(table).from_select(
-        ["document_identifier", *names], row.where(change_log.build_wait_condition(released))
+        ["document_identifier", *names],
+        row.where(change_log.build_ctes_finished_condition(released)),
     )
     values: dict[str, Any] = {name: insertion.excluded[name] for name in names}
     differences = [
