@@ -218,9 +218,10 @@ def rotate_keys(*, drop_old: bool, settings: Settings) -> None:
 
 @contextmanager
 def _explain_configured_client_error(identifier: str, settings: Settings) -> Iterator[None]:
-    """Convert ``NotFound`` in the ``with`` block to ``CommandError`` for the configured client.
+    """Explain with a ``CommandError`` that a command cannot change the client of CASE_CLIENT_ID.
 
-    The client of CASE_CLIENT_ID is not in the database, so a command cannot change it.
+    That client is not in the database, so the ``with`` block raises ``NotFound`` for it. For any
+    other ``identifier``, the ``NotFound`` is not converted.
     """
     try:
         yield

@@ -72,8 +72,8 @@ def _run_on_entity(
 ) -> Result:
     """Return the result of ``operation(database, resource, identifier)`` on a document or item.
 
-    ``kind`` is "document" or "item". If the operation raises ``NotFound``, suggests similar
-    identifiers: of deleted entities if ``deleted`` is true, otherwise of live ones.
+    ``kind`` is "document" or "item". If the operation raises ``NotFound``, its message suggests
+    similar identifiers: of deleted entities if ``deleted`` is true, otherwise of existing ones.
     """
     resource = RESOURCES[kind]
 

@@ -96,9 +96,10 @@ def _merge_url_identifier_problems(problems: Sequence[Problem]) -> list[Problem]
 
 
 def _format_repaired_value(repair: RepairSummary) -> str:
-    """Format the old and new value of a repair's first example: ``: "3" became 3``.
+    """Return the old and new value of a repair, such as ``: "3" became 3``.
 
-    For a value that the repair added, it is ``: now 3``; for one that it dropped, "".
+    ``repair`` summarizes all repairs of one kind in a file; its values are from the first of them.
+    Returns ``: now 3`` for an added value, and "" for a dropped one.
     """
     if repair.after is None:
         return ""

@@ -96,10 +96,11 @@ add_metadata_options = combine_options(
 def get_metadata_options(
     sources: Sequence[PackageSource], flags: dict[str, Any]
 ) -> MetadataOptions:
-    """Return the values of --title, --creator and --document-id from the parsed ``flags``.
+    """Return the values of --title, --creator and --document-id as ``MetadataOptions``.
 
-    Raises ``click.UsageError`` if one of them is given with several sources, or with --strict and a
-    source that is not a spreadsheet.
+    ``sources`` are the sources to import, and ``flags`` the parsed options. Raises
+    ``click.UsageError`` if one of the three is given with several sources or --sample, or with
+    --strict and a source that is not a spreadsheet.
     """
     metadata = MetadataOptions(flags["title"], flags["creator"], flags["document_id"])
     if metadata.has_overrides:

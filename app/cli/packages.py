@@ -173,10 +173,10 @@ def _list_sources(flags: dict[str, Any]) -> list[PackageSource]:
 def _import_sources(
     loader: Importer, sources: list[PackageSource], settings: Settings, *, quiet: bool
 ) -> list[ImportResult]:
-    """Import files, URLs or stdin; print each result when it is known, and return them all.
+    """Import files, URLs or stdin, print each ``ImportResult``, and return them as a list.
 
-    ``loader`` imports the sources with its options, and without a database if it is a dry run and
-    there is none. ``quiet`` prints only refused sources.
+    A dry run uses the database only if there is one. If ``quiet`` is true, prints only the results
+    of refused sources.
     """
     from .import_output import print_import_result  # noqa: PLC0415  as in import_packages
 

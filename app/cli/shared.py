@@ -181,7 +181,8 @@ def make_list_option(
 ) -> Callable[[Command], Command]:
     """Return a click option that prints a table and exits, such as ``--rules``.
 
-    ``noun`` is the name of the option, here "rules". ``get_rows`` returns the rows of the table.
+    ``noun`` is the name of the option, here "rules". ``get_rows`` returns the rows of the table,
+    each a sequence of strings, without a heading.
     """
 
     def show(ctx: click.Context, _param: click.Parameter, value: bool) -> None:  # noqa: FBT001  click calls it
@@ -435,7 +436,8 @@ def write_report(output: Path | None, report: bytes, styles: Mapping[str, str]) 
 def open_atomic_output(output: Path | None) -> Iterator[BinaryIO]:
     """Yield a binary file that appears as ``output`` only once it is complete.
 
-    If ``output`` is None, yields stdout. A pipe or device is written to directly.
+    If the ``with`` block raises, the file ``output`` stays as it was. If ``output`` is None, yields
+    stdout. A pipe or device is written to directly.
     """
     path = output.resolve() if output else None
     if path is None:

@@ -88,10 +88,11 @@ def sync_frameworks(urls: tuple[str, ...], url_file: Path | None, **flags: Any) 
 async def _sync_urls(
     fetcher: Fetcher, urls: list[str], flags: dict[str, Any], database: Database
 ) -> list[SyncResult]:
-    """Mirror the frameworks at each URL, print each result, and return all results.
+    """Mirror the frameworks at each URL, print each ``SyncResult``, and return them as a list.
 
-    ``flags`` are the parsed command-line options. The URL of a list of documents has one result per
-    framework. Downloads use ``fetcher``.
+    A package's URL has one result. The URL of a list of documents has one for each framework, and
+    possibly one about the list itself. ``fetcher`` downloads the URLs. ``flags`` are the parsed
+    command-line options.
     """
     results = []
     for url in urls:

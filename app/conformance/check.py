@@ -60,8 +60,8 @@ class Check:
     def get_group_for_profile(self, profile: str) -> str | None:
         """Return this check's group in reports for an API profile, or None if it does not apply.
 
-        The group is "extensions" if only this project defines the behaviour, and no document about
-        the profile does.
+        The group is "extensions" if the documents about the profile do not define the behaviour and
+        only this project does.
         """
         if profile in self.profiles:
             return self.group
@@ -93,9 +93,10 @@ def check(  # noqa: PLR0913  the columns of a table of checks
 ) -> Callable[[CheckFunction], CheckFunction]:
     """Register the decorated function as a check; its docstring states the behaviour.
 
-    ``group`` is the section of the report, and ``source`` the document that defines the behaviour.
-    ``profiles`` lists the API profiles whose documents define it, ``extends`` those for which only
-    this project does. If ``writes`` is true, the check runs only with ``--write``.
+    ``id_`` is the ID of the check, ``group`` its section in reports, and ``source`` the document
+    that defines the behaviour. ``profiles`` lists the API profiles whose documents define the
+    behaviour; ``extends`` lists the profiles for which only this project defines it. If ``writes``
+    is true, the check runs only with ``--write``.
     """
 
     def register(function: CheckFunction) -> CheckFunction:

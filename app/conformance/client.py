@@ -150,10 +150,10 @@ class ServerUnderTest:
         return self.request("GET", f"{path}?{urlencode(params)}" if params else path)
 
     def get_page(self, collection: str, **params: Any) -> ListResponse:
-        """Return one page of a collection such as ``CFDocuments``, with its entities and response.
+        """Return the first page of a collection such as ``CFDocuments`` as a ``ListResponse``.
 
-        ``params`` are query parameters. Raises ``CheckFailed`` unless the response contains a list
-        of JSON objects under the name of the collection.
+        ``params`` are query parameters, which may select another page. Raises ``CheckFailed``
+        unless the response contains a list of JSON objects under the name of the collection.
         """
         response = self.get(f"/{collection}", **params)
         body = read_json(response)
@@ -173,14 +173,18 @@ class ServerUnderTest:
         return _unwrap(body, collection.removesuffix("s"))
 
     def get_package(self, path: str) -> Body:
-        """Return the package at a URL path below the base URL, without a ``CFPackage`` wrapper."""
+        """Return the package at a URL path below the base URL, as a dict.
+
+        A ``CFPackage`` wrapper is removed. Raises ``CheckFailed`` unless the status is 200 and the
+        body is a JSON object.
+        """
         return _unwrap(read_json(self.get(path)), "CFPackage")
 
     def _request_with_retry(self, method: str, url: str, **options: Any) -> httpx.Response:
         """Send a request and return the response; after 429 or 503, wait as ``Retry-After`` says.
 
-        Sends the request at most three times. Without ``Retry-After``, or if it is more than 30
-        seconds, returns the response at once.
+        Sends the request at most three times, and returns the third response whatever its status.
+        Without ``Retry-After``, or if it is more than 30 seconds, returns the response at once.
         """
         # By hand, because tenacity takes 26 lines instead of 14 to return the last response.
         # A redirected write would be sent again as GET (302), and seem to succeed.

@@ -34,7 +34,7 @@ class ExistingEntities:
 
     @cached_property
     def documents(self) -> list[Body]:
-        """Return the documents on the first page of the server's list.
+        """Return the documents on the first page of the server's list, as dicts.
 
         Leaves out documents of earlier test runs and documents without an identifier. Raises
         ``CheckSkipped`` if none remain.
@@ -48,18 +48,24 @@ class ExistingEntities:
 
     @cached_property
     def sample_document(self) -> Body:
-        """Return the first document whose package has items, or else the first document."""
+        """Return the first document whose package has items, or else the first document, as a dict.
+
+        Raises ``CheckSkipped`` if there are no documents.
+        """
         return next(
             (document for document, _ in self._iter_documents_with_packages()), self.documents[0]
         )
 
     @property
     def sample_package(self) -> Body:
-        """Return the first package that contains items; raise ``CheckSkipped`` if there is none."""
+        """Return the first package that contains items, as a dict.
+
+        Raises ``CheckSkipped`` if there is none.
+        """
         return next(self.iter_packages_with_items())
 
     def iter_packages_with_items(self) -> Iterator[Body]:
-        """Yield the packages of the first five documents, skipping packages without items.
+        """Yield the packages of the first five documents as dicts, skipping packages without items.
 
         Raises ``CheckSkipped`` if no package has items.
         """
@@ -71,12 +77,18 @@ class ExistingEntities:
 
     @property
     def sample_item(self) -> Body:
-        """Return the first item of the sample package."""
+        """Return the first item of ``sample_package``, as a dict.
+
+        Raises ``CheckSkipped`` if no package has items.
+        """
         return self._first_entity(self.sample_package, "CFItems")
 
     @property
     def sample_association(self) -> Body:
-        """Return the first association of the sample package."""
+        """Return the first association of ``sample_package``, as a dict.
+
+        Raises ``CheckSkipped`` if the package has none, or no package has items.
+        """
         return self._first_entity(self.sample_package, "CFAssociations")
 
     @property
@@ -97,7 +109,7 @@ class ExistingEntities:
             raise CheckSkipped(f"the server has fewer than {minimum} documents")
 
     def find_definition(self, collection: str) -> Body:
-        """Return the first definition or rubric in a collection such as ``CFSubjects``.
+        """Return the first definition or rubric of a collection such as ``CFSubjects``, as a dict.
 
         Searches the packages that have items. Raises ``CheckSkipped`` if none contains one.
         """

@@ -72,7 +72,7 @@ def format_json(report: ConformanceReport, *, only_failed: bool = False) -> byte
 
 
 def format_junit(report: ConformanceReport) -> bytes:
-    """Format a report as JUnit XML with a test suite per group and a test case per check."""
+    """Return a report as JUnit XML in bytes: a test suite per group and a test case per check."""
     root = Element("testsuites", _counts(report.results), name=f"conformance {report.profile}")
     for group, members in groupby(report.results, key=lambda result: result.group):
         results = list(members)

@@ -22,7 +22,7 @@ DOCUMENTS_PATH = "/CFDocuments"
 
 @dataclass(frozen=True)
 class ProgressCallbacks:
-    """The functions that a conformance run calls with messages about its progress for the user."""
+    """Two functions that a run calls with a message: on each step and before each wait."""
 
     stage: Callable[[str], None]
     """Called with the current step, and with an empty string at the end."""
@@ -68,8 +68,9 @@ def run_conformance_tests(
     """Run the selected checks against a server, delete the test data and return the report.
 
     ``auth`` is the access token, or the credentials to request one. ``selection`` names the checks
-    to run, and ``progress`` is called with each step. Raises ``CommandError`` if the server cannot
-    be reached or refuses the client, or if no check is selected.
+    to run. The functions of ``progress`` are called before each step and each wait. Raises
+    ``CommandError`` if the server cannot be reached or refuses the client, or if no check is
+    selected.
     """
     server = ServerUnderTest(base_url, profile, auth, progress.wait)
     server.existing, server.test_data = ExistingEntities(server), TestDataWriter(server)

@@ -41,7 +41,10 @@ class TestDataWriter:
         self._written: dict[str, dict[str, Body]] = {}
 
     def record_written_entity(self, collection: str, body: Body) -> None:
-        """Record an entity written to a collection, so that it is deleted after the run."""
+        """Record an entity written to a collection, so that it is deleted after the run.
+
+        ``body`` is the JSON of the entity as a dict, with its ``identifier``.
+        """
         self._written.setdefault(collection, {})[str(body["identifier"])] = body
 
     def forget_deleted_entity(self, collection: str, identifier: str) -> None:

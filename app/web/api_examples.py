@@ -33,11 +33,12 @@ def list_json_links(*segments: str) -> list[tuple[str, str]]:
 async def render_json_page(
     request: Request, resource: ResourceType, segments: tuple[str, ...], profile_name: str
 ) -> Response:
-    """Render an entity's JSON in an API profile, with the curl command and SDK call for it.
+    """Return an HTML page with an entity's JSON, and the curl command and SDK call for it.
 
-    ``resource`` is the type of the entity. ``segments`` are the parts of the path of its page, the
-    last of which is its identifier. An empty ``profile_name`` means the first profile. Raises
-    ``NotFound`` for an unknown entity, ``BadRequest`` for an unknown profile.
+    The JSON is as in the API profile ``profile_name``; if that is empty, as in the first profile.
+    ``resource`` is the ``ResourceType`` of the entity. ``segments`` are the parts of the path of
+    its page, the last of which is its identifier. Raises ``NotFound`` for an unknown entity,
+    ``BadRequest`` for an unknown profile.
     """
     identifier = segments[-1]
     profiles = {profile.name: profile for profile in PROFILES}

@@ -27,7 +27,7 @@ class EntityAttributes(dict[str, Any]):
 
 
 def parse_entity_attributes(raw: str) -> EntityAttributes:
-    """Parse an entity's JSON, as stored in the database, into a dict of its CASE attributes."""
+    """Parse the JSON string that the database stores for an entity into ``EntityAttributes``."""
     return EntityAttributes(orjson.loads(raw))
 
 
@@ -41,9 +41,10 @@ async def fetch_document(database: Database, identifier: str) -> EntityAttribute
 
 
 def summarize_entity(attributes: EntityAttributes) -> str:
-    """Summarize an entity in one line: its statement, else its title, else "".
+    """Return a string that describes an entity: its statement, else its title, else "".
 
-    An association is summarized as a phrase such as "A is a child of B".
+    For an association, returns a phrase such as "A is a child of B". ``attributes`` are the
+    entity's CASE attributes.
     """
     if attributes["associationType"]:
         relation = describe_relation(attributes["associationType"], from_origin=True)
@@ -112,7 +113,11 @@ def describe_relation(association_type: str, *, from_origin: bool) -> str:
 def collect_related_identifiers(
     item_identifier: str, associations: Sequence[Mapping[str, Any]]
 ) -> set[str]:
-    """Return the identifiers of all entities that an item's associations connect it to."""
+    """Return a set of the identifiers of the entities to which associations connect an item.
+
+    ``associations`` are dicts with the links ``originNodeURI`` and ``destinationNodeURI``. The
+    item's own identifier is left out.
+    """
     return {
         association[end]["identifier"]
         for association in associations
@@ -125,9 +130,9 @@ def group_relations(
 ) -> dict[str, list[RelatedNode]]:
     """Group the entities related to an item by phrases such as "is a child of".
 
-    Returns a dict in the order of ``PHRASES``. ``node_details`` is the result of
-    ``entities.fetch_node_details``, a dict of rows by identifier. An entity without a row is not on
-    this server.
+    Returns a dict of lists of ``RelatedNode`` by phrase, in the order of ``PHRASES``.
+    ``node_details`` is the result of ``entities.fetch_node_details``, a dict of rows by identifier.
+    An entity without a row is not on this server.
     """
     groups: dict[str, list[RelatedNode]] = {}
     for association in associations:

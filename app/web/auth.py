@@ -57,10 +57,10 @@ def _hostname(netloc: str) -> str:
 
 
 async def get_signed_in_client(request: Request) -> Caller | None:
-    """Return the client that is signed in to the web UI, or None.
+    """Return the ``Caller`` that is signed in to the web UI, or None.
 
-    If ``allows_anonymous`` is true for the request, no session is needed, and the client is the
-    default one with all scopes.
+    If ``allows_anonymous`` is true for the request, no session is needed: returns the default
+    client with all scopes.
     """
     if allows_anonymous(request):
         return Caller(get_app_state(request).settings.client_id, frozenset(Scope))
@@ -97,8 +97,8 @@ async def require_read_scope(request: Request) -> None:
 async def require_write_scope(request: Request) -> None:
     """Require a signed-in client with the write scope (a FastAPI dependency).
 
-    Raises ``LoginRequired`` without a valid session, ``Forbidden`` without the scope, and the error
-    of ``require_primary`` for a POST while the database is a read-only standby.
+    Raises ``LoginRequired`` without a valid session and ``Forbidden`` without the scope. Raises
+    ``MethodNotAllowed`` for a POST if the database is a read-only standby.
     """
     await require_scope(request, Scope.CREATEPUT)
     if request.method == "POST":

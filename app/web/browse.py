@@ -155,7 +155,8 @@ async def render_children(
 ) -> Response:
     """Render the children of a tree node as HTML, which a script inserts into the page's tree.
 
-    ``offset`` is the number of children to skip; ``level`` is 1 for children at the top level.
+    ``node`` is the identifier of an item, or of the document for the top level. ``offset`` is the
+    number of children to skip; ``level`` is 1 for children at the top level.
     """
     database = get_app_state(request).database
     attributes = await fetch_document(database, document)
@@ -215,7 +216,7 @@ class ChildList:
 async def fetch_tree(
     database: Database, document: str, expanded: Sequence[str], offset: int = 0
 ) -> ChildList:
-    """Return a framework's tree with its top level and one expanded branch.
+    """Return a framework's tree as a ``ChildList`` with the top level and one expanded branch.
 
     ``expanded`` contains the identifiers on the path from the top level to the item whose children
     are shown, including that item. ``offset`` is the number of top-level items to skip.
@@ -231,9 +232,10 @@ async def fetch_tree(
 async def fetch_children(
     database: Database, document: str, parent: str, level: int, offset: int
 ) -> ChildList:
-    """Return at most 200 child nodes of an item or document, skipping the first ``offset`` ones.
+    """Return at most 200 children of an item or document as a ``ChildList``.
 
-    ``level`` is their level in the tree, 1 at the top, for the attribute ``aria-level``.
+    ``parent`` is the identifier of the item or document. Skips the first ``offset`` children.
+    ``level`` is the level of the children in the tree, 1 at the top.
     """
     limit = MAX_SHOWN_CHILDREN
     if parent == document:

@@ -98,11 +98,11 @@ async def download_comparison_csv(request: Request, left: str, right: str) -> Re
 async def _fetch_parts(
     database: Database, documents: tuple[str, str], limit: int | None, offsets: Mapping[str, int]
 ) -> tuple[dict[str, list[Any]], dict[str, int]]:
-    """Return the rows and the totals of the comparison of two frameworks, as two dicts.
+    """Return the comparison of two frameworks as two dicts: rows by part, and totals by part.
 
-    Their keys are the parts "related", "left" and "right": related items, and items only in one
-    framework. Returns at most ``limit`` rows of each part, or all if it is None, after skipping the
-    number in ``offsets``.
+    The part "related" has the related items. The parts "left" and "right" have the items of one
+    framework that are related to none of the other. ``offsets`` maps parts to the number of rows to
+    skip. At most ``limit`` rows of each part are returned, or all if it is None.
     """
     fetches: dict[str, PageFetch] = {
         "related": partial(crosswalk.list_crosswalk_associations, database, *documents)

@@ -167,7 +167,10 @@ async def render_page(
 
 
 def create_csv_response(filename: str, rows: Iterable[tuple[str | None, ...]]) -> Response:
-    """Create a response that serves rows as a CSV download; the first row is the header."""
+    """Create a response that serves rows as a CSV download; the first row is the header.
+
+    Each row is a tuple of strings or None.
+    """
     file = io.BytesIO()
     write_csv(file, rows)
     return Response(

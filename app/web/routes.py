@@ -19,7 +19,10 @@ class CachedStaticFiles(StaticFiles):
     """Serves static files; browsers may cache URLs with a content digest for a year."""
 
     def get_path(self, scope: Scope) -> str:
-        """Return the path of the requested file relative to the directory of static files."""
+        """Return the path of the requested file relative to the directory of static files.
+
+        ``scope`` is the ASGI scope of the request.
+        """
         # Starlette would expect it to start with root_path, the prefix of a test-mode namespace.
         return os.path.normpath(str(scope["path"]).removeprefix("/static/"))
 

@@ -18,7 +18,10 @@ router = APIRouter(route_class=PageRoute)
 
 @router.get("/sign-in")
 async def show_sign_in(request: Request, next: str = "/") -> Response:  # noqa: A002  name in URLs
-    """Show the sign-in form, or redirect to the requested page if no sign-in is required."""
+    """Show the sign-in form, or redirect to ``next`` if no sign-in is required.
+
+    ``next`` is the path of the page to open; a URL of another server is replaced with ``/``.
+    """
     if await auth.get_signed_in_client(request):
         return auth.redirect_to_page(request, auth.sanitize_next_url(next))
     return await _render_form(request, next)

@@ -64,7 +64,7 @@ class ChangePreview:
 
 
 class UploadForm(NamedTuple):
-    """A submitted upload form: a file, and what the user has previewed and confirmed."""
+    """A submitted upload form: a file, the digest of its preview, and a confirmed data loss."""
 
     name: str
     raw: bytes
@@ -166,7 +166,7 @@ async def store_upload(request: Request) -> Response:
 
 
 async def _create_preview_report(app_state: AppState, form: UploadForm) -> UploadReport:
-    """Return a report of what storing the uploaded file would change, or why it is invalid.
+    """Return an ``UploadReport``: what storing a file would change, or why it is invalid.
 
     Stores the file in a transaction, which is rolled back.
     """
@@ -194,10 +194,10 @@ def _create_error_report(form: UploadForm, error: CaseServerError) -> UploadRepo
 
 
 async def _preview_changes(database: Database, package: PreparedPackage) -> list[ChangePreview]:
-    """Compare a package with the stored one; return what storing it would change.
+    """Return the changes that storing a package would make, as three ``ChangePreview`` objects.
 
-    Returns three previews, of the added, changed and deleted entities, each with their total number
-    and at most 100 of them.
+    They are about the added, the changed and the deleted entities, in this order. Each contains the
+    number of these entities and the first 100 of them.
     """
     diff = await package_diff.diff_package(database, package)
     listed_keys = [keys[:MAX_LISTED_CHANGES] for keys in diff]
@@ -230,7 +230,11 @@ def _describe_change(
 
 
 async def _parse_form(request: Request) -> UploadForm:
-    """Parse the submitted upload form; raise ``BadRequest`` if it contains no file."""
+    """Parse the submitted upload form into an ``UploadForm``.
+
+    Raises ``BadRequest`` if the form is invalid or contains no file, ``ContentTooLarge`` if it is
+    too large, and ``Forbidden`` if it was sent from a page of another server.
+    """
     auth.require_same_origin(request)
     form = await _parse_multipart(request)
     try:

@@ -383,6 +383,20 @@ def test_filter_that_misses_a_shown_value_fails(server: LiveServer, conformance:
         assert outcomes(report(result), "failed") == {"filter-shown"}, profile
 
 
+def test_group_of_strings_fails_its_check_by_name(server: LiveServer, conformance: Run) -> None:
+    def replace_groups(exchange: Exchange) -> None:
+        if exchange.url.path.endswith("/groups"):
+            exchange.json = {**exchange.json, "structuredContent": {"Standard": ["a string"]}}
+
+    with run_tampering_proxy(server.base_url, replace_groups) as broken:
+        url = f"{broken}{BASES['platform']}"
+        result = conformance(url, *CLIENT, "--only", "groups", "--format", "json")
+    (check,) = report(result)["checks"]
+    assert check["result"] == "failed"
+    message = "an item in structuredContent.Standard is not an object: a string"
+    assert check["observed"] == message
+
+
 def test_extensions_run_on_request_or_on_case_server(server: LiveServer, conformance: Run) -> None:
     url = f"{server.base_url}/case/1.1"
     own_checks = {check.id for check in CHECKS if "platform" in check.extends and not check.writes}

@@ -54,12 +54,12 @@ def leave_unchanged(_: Exchange) -> None:
 
 @contextmanager
 def run_tampering_proxy(
-    origin: str, answer: Modify, request: Modify = leave_unchanged
+    origin: str, modify_response: Modify, modify_request: Modify = leave_unchanged
 ) -> Iterator[str]:
     """Run a proxy for the server at ``origin`` during a block and yield the proxy's URL.
 
-    ``request`` is called before each request is forwarded, ``answer`` before its response is
-    returned; both may modify it.
+    ``modify_request`` is called before each request is forwarded. If it sets the status, that is
+    the response; otherwise ``modify_response`` is called before the response is returned.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -69,18 +69,18 @@ def run_tampering_proxy(
         def pass_on(self) -> None:
             exchange = Exchange(self.command, httpx.URL(f"{origin}{self.path}"))
             sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            request(exchange)
+            modify_request(exchange)
             if not exchange.status:
                 headers = {name: value for name, value in self.headers.items() if name != "Host"}
                 headers["Accept-Encoding"] = "identity"
-                # HEAD is answered from GET, so that it agrees with the modified response to GET.
+                # HEAD gets the modified response to GET, so that both agree.
                 method = "GET" if exchange.method == "HEAD" else exchange.method
                 response = http.request(method, exchange.url, headers=headers, content=sent)
                 exchange.status, exchange.body = response.status_code, response.content
                 exchange.headers = {
                     k: v for k, v in response.headers.items() if k not in HOP_BY_HOP_FIELDS
                 }
-                answer(exchange)
+                modify_response(exchange)
             self.send_response(exchange.status)
             for name, value in (exchange.headers or {}).items():
                 self.send_header(name, value)

@@ -264,7 +264,8 @@ def _iter_strings(entity: Body, prefix: str = "") -> Iterator[tuple[str, str]]:
 def _expect_page_contains(page: ListResponse, entity: Body, condition: str) -> None:
     """Raise ``CheckFailed`` if the first page of a filtered list lacks an entity.
 
-    ``condition`` is the filter. The check passes if there are later pages, which may contain it.
+    ``page`` is the response to the filter ``condition``, and ``entity`` the JSON of the entity. If
+    the list has more pages, the check passes, because they may contain it.
     """
     identifier = get_identifier(entity)
     has_later_page = page.total is not None and page.total > len(page.entities)
@@ -305,7 +306,8 @@ def _has_title(document: Body, title: str) -> bool:
 def _expect_filter_by_title(server: ServerUnderTest, condition: str, title: str) -> str:
     """Raise ``CheckFailed`` unless a filter returns the documents with a title, and no others.
 
-    ``condition`` is the filter, and ``title`` that of the sample document.
+    ``condition`` is the filter, and ``title`` the title of the sample document. Returns the number
+    of documents for the report: "3 with that title".
     """
     documents = _filter_documents(server, condition)
     mismatches = [document for document in documents if not _has_title(document, title)]

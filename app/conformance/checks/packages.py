@@ -131,9 +131,9 @@ def check_groups(server: ServerUnderTest) -> str:
 def _count_items(groups: Any, field: str, depth: int) -> int:
     """Count the items in a tree such as ``{"Unit": [{"childGroups": {"Lesson": [{}]}}]}``.
 
-    ``groups`` maps item types to lists of items, whose children are groups in ``childGroups``.
-    ``field`` names it in messages; ``depth`` is its level, 0 at the top. Raises ``CheckFailed`` if
-    the structure is invalid or has more than 50 levels.
+    ``groups`` maps item types to lists of items, which have the groups of their children in
+    ``childGroups``. ``field`` is the name of ``groups`` in messages, and ``depth`` its level, 0 at
+    the top. Raises ``CheckFailed`` if the structure is invalid or has more than 50 levels.
     """
     if not isinstance(groups, dict):
         raise CheckFailed(f"{field} is not an object: {format_excerpt(groups)}")
@@ -143,6 +143,8 @@ def _count_items(groups: Any, field: str, depth: int) -> int:
     for kind, items in groups.items():
         expect(isinstance(items, list), f"{field}.{kind} is not a list: {format_excerpt(items)}")
         for item in items:
+            is_object = isinstance(item, dict)
+            expect(is_object, f"an item in {field}.{kind} is not an object: {format_excerpt(item)}")
             item_type = item.get("CFItemType", kind)
             observed = f"{get_identifier(item)} of type {item_type!r} is in group {kind!r}"
             expect(item_type == kind, observed)

@@ -140,9 +140,10 @@ def check_non_object_body(server: ServerUnderTest) -> str:
 
 
 def _upload_shared_package(server: ServerUnderTest) -> Body:
-    """Upload the package that these checks share with PUT, and return its JSON.
+    """Replace the package that all upload checks share by PUT; return its JSON as a dict.
 
-    The package is first written with POST; raises ``CheckSkipped`` if the server rejected that.
+    On its first use, the package is created with POST. Raises ``CheckSkipped`` if the server
+    rejected the POST.
     """
     body, first_response = server.test_data.uploaded_package
     if not first_response.is_success:
