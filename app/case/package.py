@@ -25,14 +25,11 @@ from .validation.parsing import parse_json_body
 from .validation.problems import ProblemCollector, format_location
 from .vocabulary import UNKNOWN_ITEM_TYPE
 
-IdentifierNamespace: TypeAlias = Sequence[tuple[str, Sequence[str]]]
+IdentifierNamespace: TypeAlias = list[tuple[str, list[str]]]
 """Identifiers that must differ, as (path of a list, identifiers of its members)."""
 
 AssociationKey: TypeAlias = tuple[str, str, str]
 """Origin, destination and type of an association; unique within a package."""
-
-CriterionIdentifiers: TypeAlias = Sequence[tuple[str, Sequence[str]]]
-"""The identifiers of the criteria of a rubric, each with those of its levels."""
 
 CHILDREN = {"CFRubricCriteria", "CFRubricCriterionLevels"}
 """Fields whose members become rows of their own; an empty list stays in the body."""
@@ -188,8 +185,9 @@ def iter_package_rows(
     )
     link = make_document_link(document)
     namespaces: list[IdentifierNamespace] = []
+    criteria: IdentifierNamespace = []
+    levels: IdentifierNamespace = []
     keys: list[tuple[str, AssociationKey]] = []
-    rubrics: list[CriterionIdentifiers] = []
     for spec in LISTS:
         identifiers: list[str] = []
         namespaces.append([(format_location(spec.path), identifiers)])
@@ -201,17 +199,19 @@ def iter_package_rows(
                 case CFPckgItem():
                     yield make_item_row(entity, link)
                 case CFAssociation():
-                    keys.append((entity.identifier, _get_association_key(entity)))
+                    origin, destination = entity.originNodeURI, entity.destinationNodeURI
+                    key = (origin.identifier, destination.identifier, entity.associationType)
+                    keys.append((entity.identifier, key))
                     yield _make_association_row(entity, link)
                 case CFRubric():
-                    rubrics.append(_get_criterion_and_level_identifiers(entity))
+                    _add_rubric_identifiers(entity, len(identifiers) - 1, criteria, levels)
                     yield from _iter_rubric_rows(entity)
                 case _:
                     yield make_entity_row(type(entity).__name__, entity)
     if problems:
         raise problems.to_exception("CFPackage")
     duplicates = ProblemCollector()
-    namespaces += _iter_rubric_namespaces(rubrics)
+    namespaces += [criteria, levels]
     for problem in (*find_package_identifier_problem(package), *_find_duplicates(namespaces, keys)):
         duplicates.add_problem(**problem)
     if duplicates:
@@ -315,15 +315,6 @@ def find_package_identifier_problem(package: IdentifiedCFPackage) -> Iterator[Pr
         yield Problem(path="identifier", message=message)
 
 
-def _get_association_key(association: CFAssociation) -> AssociationKey:
-    """Return the (origin, destination, type) of an association, unique within a package."""
-    return (
-        association.originNodeURI.identifier,
-        association.destinationNodeURI.identifier,
-        association.associationType,
-    )
-
-
 def _find_duplicates(
     namespaces: Sequence[IdentifierNamespace], keys: Sequence[tuple[str, AssociationKey]]
 ) -> Iterator[Problem]:
@@ -342,39 +333,19 @@ def _find_duplicates(
         yield from _find_duplicate_associations(keys)
 
 
-def _get_criterion_and_level_identifiers(rubric: CFRubric) -> CriterionIdentifiers:
-    """Return the identifiers of a rubric's criteria, each with those of its levels.
+def _add_rubric_identifiers(
+    rubric: CFRubric, index: int, criteria: IdentifierNamespace, levels: IdentifierNamespace
+) -> None:
+    """Add a rubric's criteria to the namespace ``criteria``, and their levels to ``levels``.
 
-    An example is ``[("criterion-1", ["level-1", "level-2"]), …]``.
+    ``index`` is the position of the rubric in the package.
     """
-    return [
-        (criterion.identifier, _get_identifiers(criterion.CFRubricCriterionLevels or []))
-        for criterion in rubric.CFRubricCriteria or []
-    ]
-
-
-def _iter_rubric_namespaces(
-    rubrics: Sequence[CriterionIdentifiers],
-) -> Iterator[IdentifierNamespace]:
-    """Yield the namespace of all criteria in a package, then the namespace of all levels.
-
-    Identifiers must differ within a namespace, which contains (path of a list, identifiers) pairs
-    such as ``("CFRubrics[0].CFRubricCriteria", ["id-1", "id-2"])``. ``rubrics`` contains the
-    criteria of each rubric with their levels: ``[("criterion-1", ["level-1", "level-2"]), …]``.
-    """
-    criteria = [
-        (f"CFRubrics[{index}].CFRubricCriteria", rubric) for index, rubric in enumerate(rubrics)
-    ]
-    yield [(path, [identifier for identifier, _ in rubric]) for path, rubric in criteria]
-    yield [
-        (f"{path}[{index}].CFRubricCriterionLevels", levels)
-        for path, rubric in criteria
-        for index, (_, levels) in enumerate(rubric)
-    ]
-
-
-def _get_identifiers(entities: Sequence[Entity]) -> list[str]:
-    return [entity.identifier for entity in entities]
+    members = rubric.CFRubricCriteria or []
+    path = f"CFRubrics[{index}].CFRubricCriteria"
+    criteria.append((path, [criterion.identifier for criterion in members]))
+    for position, criterion in enumerate(members):
+        identifiers = [level.identifier for level in criterion.CFRubricCriterionLevels or ()]
+        levels.append((f"{path}[{position}].CFRubricCriterionLevels", identifiers))
 
 
 def _find_duplicate_identifiers(namespace: IdentifierNamespace) -> Iterator[Problem]:
