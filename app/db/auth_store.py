@@ -23,8 +23,7 @@ from sqlalchemy.dialects.postgresql import insert
 from ..exceptions import Conflict, NotFound
 from .connector import Connection
 from .pool import Database
-from .schema.expressions import build_exists
-from .schema.parameters import IDENTIFIER
+from .schema.expressions import IDENTIFIER, build_exists
 from .schema.tables import client_secrets, clients, revoked_tokens, signing_keys
 from .statement import CompiledStatement
 

@@ -20,7 +20,7 @@ from .pool import Database
 from .read.revisions import Revision
 from .read.visibility import build_live_condition
 from .schema import tables
-from .schema.parameters import DOCUMENT
+from .schema.expressions import DOCUMENT
 from .schema.tables import get_document_column, mirrors
 from .statement import CompiledStatement
 

@@ -30,7 +30,7 @@ from ...case.package import EntityRow
 from ...case.resources import DOCUMENTS
 from ...case.stored_form import FIELDS
 from ..schema import tables
-from ..schema.parameters import DOCUMENT
+from ..schema.expressions import DOCUMENT
 from ..statement import CompiledStatement
 
 DOCUMENT_LINK_FIELD = '"CFDocumentURI":'

@@ -32,7 +32,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ..pool import Database
 from ..schema import tables
-from ..schema.parameters import LIMIT, OFFSET
+from ..schema.expressions import LIMIT, OFFSET
 from ..schema.tables import get_document_column, get_table
 from ..statement import CompiledStatement
 from .visibility import build_live_condition

@@ -10,8 +10,7 @@ from sqlalchemy import CTE, Text, bindparam, func, literal_column, select, union
 
 from ..pool import Database
 from ..schema import tables
-from ..schema.expressions import build_text_extract
-from ..schema.parameters import LIMIT, OFFSET
+from ..schema.expressions import LIMIT, OFFSET, build_text_extract
 from ..statement import CompiledStatement
 from .visibility import build_live_condition
 

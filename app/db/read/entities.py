@@ -11,8 +11,7 @@ from sqlalchemy import Text, bindparam, func, literal_column, null, select, unio
 from ...case.resources import ITEMS, ResourceType
 from ..pool import Database
 from ..schema import tables
-from ..schema.expressions import build_text_extract
-from ..schema.parameters import IDENTIFIERS, LIMIT
+from ..schema.expressions import IDENTIFIERS, LIMIT, build_text_extract
 from ..statement import CompiledStatement
 from .visibility import (
     build_live_condition,

@@ -43,7 +43,7 @@ from ...exceptions import BadRequest, Gone, RecoveryConflict, ServiceUnavailable
 from ..connector import AnyConnection
 from ..pool import Database
 from ..schema import tables
-from ..schema.parameters import IDENTIFIERS, LIMIT
+from ..schema.expressions import IDENTIFIERS, LIMIT
 from ..statement import CompiledStatement
 from .visibility import NODE_KINDS, build_visible_condition
 

@@ -28,7 +28,7 @@ from ...exceptions import NotFound
 from ..connector import Connection
 from ..pool import Database
 from ..schema import tables
-from ..schema.parameters import DOCUMENT, IDENTIFIER
+from ..schema.expressions import DOCUMENT, IDENTIFIER
 from ..schema.tables import get_document_column, get_table
 from ..statement import CompiledStatement
 from .visibility import (

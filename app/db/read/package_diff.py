@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Text, bindparam, func, literal_column, sel
 from ...case.package import PreparedPackage
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, ResourceType
 from ..pool import Database
-from ..schema.parameters import IDENTIFIERS
+from ..schema.expressions import IDENTIFIERS
 from ..schema.tables import get_document_column, get_table
 from ..statement import CompiledStatement
 from .body_digests import (

@@ -44,8 +44,7 @@ from ...exceptions import ServiceUnavailable
 from ..connector import Connection
 from ..pool import Database
 from ..schema import tables
-from ..schema.expressions import build_exists
-from ..schema.parameters import DOCUMENT
+from ..schema.expressions import DOCUMENT, build_exists
 from ..single_flight import SingleFlight
 from ..statement import CompiledStatement
 from .package import build_package_query, make_framework_not_found_error

@@ -34,8 +34,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, array
 
 from ..pool import Database
 from ..schema import tables
-from ..schema.expressions import build_text_extract
-from ..schema.parameters import IDENTIFIERS, LIMIT, OFFSET
+from ..schema.expressions import IDENTIFIERS, LIMIT, OFFSET, build_text_extract
 from ..statement import CompiledStatement
 from .visibility import build_live_condition
 

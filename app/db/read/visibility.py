@@ -30,8 +30,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from ...case.resources import DOCUMENTS, ITEMS, RUBRICS, ResourceType
 from ..schema import tables
-from ..schema.expressions import build_exists
-from ..schema.parameters import IDENTIFIER, IDENTIFIERS, LIMIT
+from ..schema.expressions import IDENTIFIER, IDENTIFIERS, LIMIT, build_exists
 from ..schema.tables import get_table
 from ..statement import CompiledStatement
 

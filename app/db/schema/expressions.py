@@ -1,10 +1,27 @@
-"""SQL expressions that many queries need: JSON access and EXISTS."""
+"""SQL expressions that many statements need: parameters, JSON access and EXISTS."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Exists, Text, exists, literal_column
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Exists,
+    Text,
+    bindparam,
+    exists,
+    literal_column,
+)
+
+IDENTIFIER = bindparam("identifier", type_=Text)
+IDENTIFIERS = bindparam("identifiers", type_=ARRAY(Text))
+
+DOCUMENT = bindparam("document_identifier", type_=Text)
+"""The identifier of the document whose framework a statement reads or writes."""
+
+LIMIT, OFFSET = (bindparam(name, type_=BigInteger) for name in ("limit", "offset"))
 
 
 def build_json_extract(value: ColumnElement[Any], *path: str) -> ColumnElement[Any]:

@@ -22,7 +22,7 @@ from ...case.sequence import number_siblings
 from ...case.stored_form import FIELDS
 from ..connector import Connection
 from ..schema import tables
-from ..schema.parameters import IDENTIFIERS
+from ..schema.expressions import IDENTIFIERS
 from ..statement import CompiledStatement
 
 RESOURCES_BY_NAME = {resource.name: resource for resource in RESOURCES}

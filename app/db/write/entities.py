@@ -20,8 +20,7 @@ from ..connector import Connection
 from ..locks import advisory_locks
 from ..pool import Database
 from ..schema import tables
-from ..schema.expressions import build_text_extract
-from ..schema.parameters import IDENTIFIER
+from ..schema.expressions import IDENTIFIER, build_text_extract
 from ..statement import CompiledStatement
 from . import change_log, dml, package_identifiers
 from .put_statements import PUT_STATEMENTS, choose_link_strategies

@@ -35,8 +35,7 @@ from sqlalchemy.dialects.postgresql import insert
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEM_TYPES, ITEMS, ResourceType
 from ..read.visibility import build_live_condition
 from ..schema import tables
-from ..schema.expressions import build_exists, build_text_extract
-from ..schema.parameters import DOCUMENT
+from ..schema.expressions import DOCUMENT, build_exists, build_text_extract
 from ..statement import CompiledStatement
 from . import change_log, dml, package_identifiers
 

@@ -32,8 +32,7 @@ from ..locks import advisory_locks
 from ..pool import Database
 from ..read.visibility import build_visible_condition
 from ..schema import tables
-from ..schema.expressions import build_exists, build_text_extract
-from ..schema.parameters import DOCUMENT, IDENTIFIER
+from ..schema.expressions import DOCUMENT, IDENTIFIER, build_exists, build_text_extract
 from ..statement import CompiledStatement
 from . import change_log, package_identifiers
 from .dry_run import write_transaction

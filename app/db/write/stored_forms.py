@@ -23,8 +23,7 @@ from ...case.vocabulary import UNKNOWN_ITEM_TYPE
 from ..connector import Connection
 from ..read.body_digests import add_container_link
 from ..schema import tables
-from ..schema.expressions import build_text_extract
-from ..schema.parameters import IDENTIFIERS
+from ..schema.expressions import IDENTIFIERS, build_text_extract
 from ..statement import CompiledStatement
 from .derived_values import (
     RESOURCES_BY_NAME,

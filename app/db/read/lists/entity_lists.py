@@ -27,7 +27,7 @@ from ....query.fields import FieldType, QueryableField
 from ....query.filter import Node
 from ....query.params import ListQuery
 from ...pool import Database
-from ...schema.parameters import LIMIT, OFFSET
+from ...schema.expressions import LIMIT, OFFSET
 from ...schema.tables import items
 from ...statement import CompiledStatement
 from ..visibility import build_body_expression, build_visible_condition

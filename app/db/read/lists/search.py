@@ -32,8 +32,7 @@ from sqlalchemy import (
 )
 
 from ...pool import Database
-from ...schema.expressions import build_text_extract
-from ...schema.parameters import LIMIT, OFFSET
+from ...schema.expressions import LIMIT, OFFSET, build_text_extract
 from ...schema.tables import documents, items
 from ...statement import CompiledStatement
 

@@ -22,8 +22,7 @@ from ....case.resources import ASSOCIATIONS, ITEMS, RUBRICS, ResourceType
 from ....exceptions import Problem
 from ...read.visibility import build_live_condition
 from ...schema import tables
-from ...schema.expressions import build_text_extract
-from ...schema.parameters import DOCUMENT
+from ...schema.expressions import DOCUMENT, build_text_extract
 from ...statement import CompiledStatement
 from .. import package_identifiers
 from .staging import CRITERION, LEVEL, STAGED

@@ -18,8 +18,7 @@ from ....case.package import PreparedPackage
 from ....case.resources import ASSOCIATIONS, ITEMS, ResourceType
 from ...read.visibility import build_live_condition
 from ...schema import tables
-from ...schema.expressions import build_exists
-from ...schema.parameters import DOCUMENT
+from ...schema.expressions import DOCUMENT, build_exists
 from ...statement import CompiledStatement
 from .. import change_log, dml
 from ..stored_forms import StoredFormConverter

@@ -28,8 +28,7 @@ from ...read.body_digests import build_container_link_column
 from ...read.revisions import Revision, fetch_revision
 from ...read.visibility import build_live_condition
 from ...schema import tables
-from ...schema.expressions import build_text_extract
-from ...schema.parameters import DOCUMENT
+from ...schema.expressions import DOCUMENT, build_text_extract
 from ...statement import CompiledStatement
 from ..derived_values import DerivedValueReplacer
 from ..dry_run import write_transaction

@@ -36,8 +36,7 @@ from sqlalchemy.dialects.postgresql import insert
 from ....case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS, ResourceType
 from ...read.package import DEFINITION_REFERENCES
 from ...schema import tables
-from ...schema.expressions import build_exists
-from ...schema.parameters import DOCUMENT
+from ...schema.expressions import DOCUMENT, build_exists
 from ...statement import CompiledStatement
 from .. import change_log, dml, package_identifiers
 from .staging import (

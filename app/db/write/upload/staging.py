@@ -39,7 +39,7 @@ from ...read.body_digests import (
 )
 from ...read.visibility import build_live_condition
 from ...schema import tables
-from ...schema.parameters import DOCUMENT
+from ...schema.expressions import DOCUMENT
 from ...statement import DIALECT, CompiledStatement
 from ..dml import REFERENCES
 from ..stored_forms import StoredFormConverter
