@@ -23,7 +23,7 @@ from ..schema import tables
 from ..schema.expressions import IDENTIFIER, build_text_extract
 from ..statement import CompiledStatement
 from . import change_log, dml, package_identifiers
-from .put_statements import PUT_STATEMENTS, choose_link_strategies
+from .put_statements import iter_put_statements
 from .stored_forms import StoredFormConverter
 
 
@@ -154,8 +154,8 @@ async def _run_put_statements(
         stored = converter.to_stored_row(row)
         values["body"], values["keywords"] = stored.body, stored.keywords
         outcome: Record | None = None
-        for strategy in choose_link_strategies(resource, link_fields):
-            outcome = await PUT_STATEMENTS[resource.name](strategy).fetch_one(connection, **values)
+        for statement in iter_put_statements(resource, link_fields):
+            outcome = await statement.fetch_one(connection, **values)
             if outcome and outcome["links_resolved"]:
                 break
         return outcome
