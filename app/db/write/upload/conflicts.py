@@ -46,38 +46,29 @@ def _get_position(path: str) -> tuple[int, int]:
 
 
 @cache
-def compile_conflict_query() -> CompiledStatement:
+def compile_conflict_query(*, is_new_package: bool = False) -> CompiledStatement:
     """Compile the query for conflicts between the staged package and other documents.
 
     An entity or the package identifier may already belong to another document, or an association
-    may have the same origin, destination and type as that of another document. Each row is (path,
-    message); ``path`` is the place in the package, such as "CFItems[3]".
+    may have the same origin, destination and type as that of another document. With
+    ``is_new_package``, items and associations are left out, because they are not staged, and
+    inserting an existing one fails with a unique violation. Each row is (path, message); ``path``
+    is the place in the package, such as "CFItems[3]".
     """
-    queries = (
-        _build_entity_conflict_query(ITEMS),
-        _build_entity_conflict_query(ASSOCIATIONS),
-        _build_duplicate_association_query(),
-    )
-    return CompiledStatement(union_all(*queries, *_build_rubric_and_package_queries()))
-
-
-@cache
-def compile_new_package_conflict_query() -> CompiledStatement:
-    """Compile the query for rubrics and a package identifier that belong to other documents.
-
-    It is for packages that are inserted without a comparison. Items and associations are left out,
-    because inserting an existing one fails with a unique violation. Each row is (path, message).
-    """
-    return CompiledStatement(union_all(*_build_rubric_and_package_queries()))
-
-
-def _build_rubric_and_package_queries() -> list[Select[Any]]:
-    return [
+    queries = [
         _build_entity_conflict_query(RUBRICS),
         _build_rubric_part_conflict_query(CRITERION, tables.rubric_criteria),
         _build_rubric_part_conflict_query(LEVEL, tables.rubric_criterion_levels),
         _build_package_identifier_conflict_query(),
     ]
+    if not is_new_package:
+        queries = [
+            _build_entity_conflict_query(ITEMS),
+            _build_entity_conflict_query(ASSOCIATIONS),
+            _build_duplicate_association_query(),
+            *queries,
+        ]
+    return CompiledStatement(union_all(*queries))
 
 
 def _build_conflict_query(

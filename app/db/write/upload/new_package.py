@@ -22,7 +22,7 @@ from ...schema.expressions import DOCUMENT, build_exists
 from ...statement import CompiledStatement
 from .. import change_log, dml
 from ..stored_forms import StoredFormConverter
-from .conflicts import compile_new_package_conflict_query
+from .conflicts import compile_conflict_query
 from .package_statements import (
     build_prerequisite_statements,
     compile_link_insert,
@@ -78,7 +78,7 @@ async def insert_new_package(
     await copy_to_staging_table(upload.connection, stager.iter_rows(RUBRIC_KINDS))
     await copy_to_staging_table(upload.connection, _iter_async(keyword_rows))
     assert stager.is_exhausted, "the rows of a package are ordered by kind"
-    if await upload.fetch_all(compile_new_package_conflict_query()):
+    if await upload.fetch_all(compile_conflict_query(is_new_package=True)):
         raise NewPackageConflictError
     await upload.execute_and_count(partial(_build_statements_after_copy, frozenset(stager.fields)))
     await upload.connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
