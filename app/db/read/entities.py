@@ -7,18 +7,18 @@ from functools import cache
 
 from asyncpg import Record
 from sqlalchemy import Text, bindparam, func, literal_column, null, select, union_all
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from ...case.resources import ITEMS, ResourceType
 from ..pool import Database
 from ..schema import tables
-from ..schema.expressions import IDENTIFIERS, LIMIT, build_text_extract
+from ..schema.expressions import IDENTIFIER, IDENTIFIERS, LIMIT, build_text_extract
 from ..statement import CompiledStatement
 from .visibility import (
+    build_association_end_condition,
     build_live_condition,
-    compile_associations_by_id_query,
+    build_visible_condition,
     compile_entity_query,
-    compile_item_association_ids_query,
-    compile_item_associations_query,
     compile_live_nodes_query,
 )
 
@@ -46,7 +46,7 @@ async def get_item_with_associations(
     item has this identifier.
     """
     (item,) = await get_entity_with_descendants(database, ITEMS, identifier)
-    query = compile_item_associations_query()
+    query = _compile_item_associations_query()
     rows = await database.fetch_all(query, identifier=identifier, limit=limit)
     return item, [row["body"] for row in rows]
 
@@ -59,7 +59,7 @@ async def iter_association_batches(
     No connection is held between two lists, so a slow client does not tie one up. Associations that
     are deleted or added during the iteration are left out.
     """
-    row = await database.fetch_one(compile_item_association_ids_query(), identifier=identifier)
+    row = await database.fetch_one(_compile_item_association_ids_query(), identifier=identifier)
     # One string, because a list of 50,000 would take four times the memory. No identifier
     # contains a line break.
     identifiers: str = (row and row["identifiers"]) or ""
@@ -71,7 +71,7 @@ async def iter_association_batches(
             end = len(identifiers) if end < 0 else end
             batch.append(identifiers[start:end])
             start = end + 1
-        rows = await database.fetch_all(compile_associations_by_id_query(), identifiers=batch)
+        rows = await database.fetch_all(_compile_associations_by_id_query(), identifiers=batch)
         if rows:
             yield [row["body"] for row in rows]
 
@@ -103,6 +103,43 @@ async def fetch_node_details(database: Database, identifiers: Collection[str]) -
     """
     rows = await database.fetch_all(_compile_node_details(), identifiers=list(identifiers))
     return {row["identifier"]: row for row in rows}
+
+
+@cache
+def _compile_item_associations_query() -> CompiledStatement:
+    table = tables.associations
+    return CompiledStatement(
+        select(table.c.body)
+        .where(build_association_end_condition(IDENTIFIER), build_visible_condition(table))
+        .order_by(table.c.ordinal, table.c.identifier)
+        .limit(LIMIT),
+        has_generic_plan=True,
+    )
+
+
+@cache
+def _compile_item_association_ids_query() -> CompiledStatement:
+    """Compile the query for the identifiers of an item's visible associations.
+
+    They are one string, joined by line breaks. The SQL parameter is ``identifier``.
+    """
+    table = tables.associations
+    order, line_break = (table.c.ordinal, table.c.identifier), literal_column("E'\\n'", Text)
+    identifiers = func.string_agg(table.c.identifier, aggregate_order_by(line_break, *order))
+    conditions = (build_association_end_condition(IDENTIFIER), build_visible_condition(table))
+    rows = select(identifiers.label("identifiers")).where(*conditions)
+    return CompiledStatement(rows, has_generic_plan=True)
+
+
+@cache
+def _compile_associations_by_id_query() -> CompiledStatement:
+    table = tables.associations
+    return CompiledStatement(
+        select(table.c.body)
+        .where(table.c.identifier == func.any(IDENTIFIERS), build_visible_condition(table))
+        .order_by(table.c.ordinal, table.c.identifier),
+        has_generic_plan=True,
+    )
 
 
 @cache

@@ -33,7 +33,6 @@ from sqlalchemy import (
     literal_column,
     not_,
     select,
-    union,
     update,
 )
 from sqlalchemy.types import UserDefinedType
@@ -45,7 +44,7 @@ from ..pool import Database
 from ..schema import tables
 from ..schema.expressions import IDENTIFIERS, LIMIT
 from ..statement import CompiledStatement
-from .visibility import NODE_KINDS, build_visible_condition
+from .visibility import NODE_KINDS, build_association_end_condition, build_visible_condition
 
 EMPTY_SNAPSHOT = "1:1:"
 """The snapshot in which no transaction is committed."""
@@ -251,9 +250,6 @@ def _compile_node_associations_query() -> CompiledStatement:
     feed entry: an update if the association is visible, otherwise a deletion.
     """
     table = tables.associations
-    ends = (table.c.origin_identifier, table.c.destination_identifier)
-    # A union instead of an OR, because each half is one index lookup.
-    keys = union(*(select(table.c.identifier).where(end == func.any(IDENTIFIERS)) for end in ends))
     visibility = (build_visible_condition(table), literal(tables.UPDATE))
     operation = case(visibility, else_=literal(tables.DELETE))
     return CompiledStatement(
@@ -264,7 +260,7 @@ def _compile_node_associations_query() -> CompiledStatement:
             table.c.document_identifier,
             func.now(),
         )
-        .where(table.c.identifier.in_(keys))
+        .where(build_association_end_condition(func.any(IDENTIFIERS)))
         .order_by(table.c.ordinal)
     )
 

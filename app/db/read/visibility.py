@@ -30,7 +30,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from ...case.resources import DOCUMENTS, ITEMS, RUBRICS, ResourceType
 from ..schema import tables
-from ..schema.expressions import IDENTIFIER, IDENTIFIERS, LIMIT, build_exists
+from ..schema.expressions import IDENTIFIER, IDENTIFIERS, build_exists
 from ..schema.tables import get_table
 from ..statement import CompiledStatement
 
@@ -149,60 +149,15 @@ def compile_entity_query(resource: ResourceType) -> CompiledStatement:
     )
 
 
-@cache
-def compile_item_associations_query() -> CompiledStatement:
-    """Compile the query for the bodies of an item's visible associations.
+def build_association_end_condition(node: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Build the SQL condition that an association starts or ends at a node.
 
-    The SQL parameters are ``identifier`` and ``limit``.
-    """
-    table = tables.associations
-    return CompiledStatement(
-        select(table.c.body)
-        .where(_build_item_association_condition(), build_visible_condition(table))
-        .order_by(table.c.ordinal, table.c.identifier)
-        .limit(LIMIT),
-        has_generic_plan=True,
-    )
-
-
-@cache
-def compile_item_association_ids_query() -> CompiledStatement:
-    """Compile the query for the identifiers of an item's visible associations.
-
-    They are one string, joined by line breaks. The SQL parameter is ``identifier``.
-    """
-    table = tables.associations
-    order, line_break = (table.c.ordinal, table.c.identifier), literal_column("E'\\n'", Text)
-    identifiers = func.string_agg(table.c.identifier, aggregate_order_by(line_break, *order))
-    conditions = (_build_item_association_condition(), build_visible_condition(table))
-    rows = select(identifiers.label("identifiers")).where(*conditions)
-    return CompiledStatement(rows, has_generic_plan=True)
-
-
-@cache
-def compile_associations_by_id_query() -> CompiledStatement:
-    """Compile the query for the bodies of visible associations, in package order.
-
-    The SQL parameter ``identifiers`` lists the associations.
-    """
-    table = tables.associations
-    return CompiledStatement(
-        select(table.c.body)
-        .where(table.c.identifier == func.any(IDENTIFIERS), build_visible_condition(table))
-        .order_by(table.c.ordinal, table.c.identifier),
-        has_generic_plan=True,
-    )
-
-
-def _build_item_association_condition() -> ColumnElement[bool]:
-    """Build the SQL condition that an association starts or ends at one item.
-
-    The SQL parameter ``identifier`` is that of the item.
+    ``node`` is the SQL for the node's identifier, or for any of several identifiers.
     """
     table = tables.associations
     ends = (table.c.origin_identifier, table.c.destination_identifier)
     # A union instead of an OR, because each half is one index lookup.
-    matches = union(*(select(table.c.identifier).where(end == IDENTIFIER) for end in ends))
+    matches = union(*(select(table.c.identifier).where(end == node) for end in ends))
     return table.c.identifier.in_(matches)
 
 
