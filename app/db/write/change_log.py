@@ -110,7 +110,7 @@ def build_log_ctes(
     of an item.
     """
     columns = ["document_identifier", "kind", "identifier", "operation"]
-    changes = _union_all([_build_change_query(write) for write in writes])
+    changes = union_all(*map(_build_change_query, writes))
     return [
         insert(tables.changes).from_select(columns, changes).cte("recorded"),
         build_revision_increment_cte(*map(_build_scope_query, writes), *scopes, distinct=aggregate),
@@ -158,7 +158,7 @@ def build_revision_increment_cte(*scopes: Select[Any], distinct: bool = True) ->
     ``DEFINITIONS_SCOPE`` or ``NODES_SCOPE``. Set ``distinct`` to False if there are few duplicates,
     because incrementing a scope twice is faster than removing the duplicate.
     """
-    scope_rows = _union_all(scopes).subquery("touched")
+    scope_rows = union_all(*scopes).subquery("touched")
     rows = select(scope_rows.c.scope).where(scope_rows.c.scope.is_not(None))
     increments = insert(tables.revision_marks)
     return increments.from_select(["scope"], rows.distinct() if distinct else rows).cte("marked")
@@ -186,10 +186,6 @@ def _build_item_count_insert(write_cte: CTE, document: Any, *, aggregate: bool) 
         rows = grouped.having(total != 0)
     columns = ["document_identifier", "live_items"]
     return insert(tables.item_counts).from_select(columns, rows).cte("counted")
-
-
-def _union_all(queries: Sequence[Select[Any]]) -> Select[Any] | CompoundSelect[Any]:
-    return union_all(*queries) if len(queries) > 1 else queries[0]
 
 
 def compile_write_and_count(write_cte: CTE, kind: str, *ctes: CTE) -> CompiledStatement:
