@@ -7,20 +7,19 @@ from typing import Any
 
 from asyncpg import Record
 from sqlalchemy import ClauseElement, make_url
-from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.dialects.postgresql.asyncpg import PGCompiler_asyncpg
 
 from .connector import AnyConnection
 
 DIALECT = make_url("postgresql+asyncpg://").get_dialect()()
 
 
-# The dialect's compiler class is known only at run time, so mypy cannot use it as a base class.
-class _GenericPlanCompiler(DIALECT.statement_compiler):  # type: ignore[name-defined,misc]
+class _GenericPlanCompiler(PGCompiler_asyncpg):
     """A SQL compiler that hides parameter values from Postgres, so that it uses generic plans."""
 
     def render_bind_cast(self, type_: Any, dbapi_type: Any, sqltext: str) -> str:
         """Render a parameter as a scalar subquery, so that the plan cannot depend on its value."""
-        parameter = super().render_bind_cast(type_, dbapi_type, sqltext)
+        parameter = super().render_bind_cast(type_, dbapi_type, sqltext)  # type: ignore[no-untyped-call]
         # The cast changes nothing, but = ANY takes a subquery without it as a set of rows.
         return f"CAST((SELECT {parameter}) AS {parameter.rpartition('::')[2]})"
 
@@ -39,12 +38,8 @@ class CompiledStatement:
         # then took 0.28 ms of GET CFItemAssociations, running it 0.1 ms. If the planner cannot see
         # the values, both plans cost the same, so Postgres uses the generic plan from the sixth
         # execution on a connection. Unlike plan_cache_mode, this needs no session state.
-        compiled = (
-            _GenericPlanCompiler(DIALECT, clause)
-            if has_generic_plan
-            else clause.compile(dialect=DIALECT)
-        )
-        assert isinstance(compiled, SQLCompiler)
+        compiler = _GenericPlanCompiler if has_generic_plan else PGCompiler_asyncpg
+        compiled = compiler(DIALECT, clause)
         self.sql = str(compiled)
         self.parameters = tuple(compiled.positiontup or ())
         """The names of ``$1``, ``$2``, …, in this order."""
