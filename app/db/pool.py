@@ -712,16 +712,16 @@ class Database:
     async def _fetch(
         self, statement: CompiledStatement, values: dict[str, Any], *, is_heavy: bool = False
     ) -> list[asyncpg.Record]:
-        for pause in RECOVERY_CONFLICT_PAUSES_SECONDS:
+        pauses = iter(RECOVERY_CONFLICT_PAUSES_SECONDS)
+        while True:
             try:
                 async with AcquireContext(self, is_heavy=is_heavy) as connection:
                     with self.limit_read_time(is_heavy=is_heavy):
                         return await connection.fetch(statement.sql, *statement.bind(values))
             except RecoveryConflict:
+                if (pause := next(pauses, None)) is None:
+                    raise
                 await asyncio.sleep(pause)
-        async with AcquireContext(self, is_heavy=is_heavy) as connection:
-            with self.limit_read_time(is_heavy=is_heavy):
-                return await connection.fetch(statement.sql, *statement.bind(values))
 
     def limit_read_time(self, *, is_heavy: bool = False) -> AbstractContextManager[None]:
         """Return a context manager that raises ``QueryTimeout`` after the read timeout.
