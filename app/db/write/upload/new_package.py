@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import CTE, Text, literal, literal_column, null, select
 
 from ....case.package import PreparedPackage
-from ....case.resources import ASSOCIATIONS, ITEMS, ResourceType
+from ....case.resources import ResourceType
 from ...read.visibility import build_live_condition
 from ...schema import tables
 from ...schema.expressions import DOCUMENT, build_exists
@@ -30,6 +30,7 @@ from .package_statements import (
     compile_rubric_upsert,
 )
 from .staging import (
+    LARGE_RESOURCES,
     PREREQUISITE_KINDS,
     RUBRIC_KINDS,
     STAGED,
@@ -42,7 +43,6 @@ from .staging import (
 )
 from .transaction import NamedStatements, UploadTransaction
 
-LARGE_RESOURCES = (ITEMS, ASSOCIATIONS)
 COPIED_COLUMNS = ("ordinal", "body", "last_change_date_time", "document_identifier")
 
 

@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.schema import CreateTable
 
 from ....case.package import EntityRow, PreparedPackage
-from ....case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS
+from ....case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS, ResourceType
 from ...connector import Connection
 from ...read.body_digests import (
     add_container_link,
@@ -62,8 +62,10 @@ STAGED = Table(
 position to store: a criterion or level is counted within its rubric or criterion, so that a rubric
 does not change when another rubric does. ``body`` is NULL if the entity is stored unchanged."""
 
-LARGE_TABLES = {ITEMS.name: ITEMS.table, ASSOCIATIONS.name: ASSOCIATIONS.table}
-"""The kinds with many entities, whose unchanged rows are not copied as a whole."""
+LARGE_RESOURCES = (ITEMS, ASSOCIATIONS)
+"""The resources with many entities, whose unchanged rows are not copied as a whole."""
+
+LARGE_KINDS = tuple(resource.name for resource in LARGE_RESOURCES)
 
 CRITERION, LEVEL = "CFRubricCriterion", "CFRubricCriterionLevel"
 """The kinds of the rows that are parts of rubrics."""
@@ -73,7 +75,7 @@ RUBRIC_KINDS = (RUBRICS.name, CRITERION, LEVEL)
 PREREQUISITE_KINDS = (DOCUMENTS.name, *(resource.name for resource in DEFINITIONS))
 """The document and the definitions, which come first because other rows refer to them."""
 
-KINDS = (*PREREQUISITE_KINDS, *LARGE_TABLES, *RUBRIC_KINDS)
+KINDS = (*PREREQUISITE_KINDS, *LARGE_KINDS, *RUBRIC_KINDS)
 """The kinds of all rows of a package, in their order."""
 
 BATCH_SIZE = 500
@@ -262,7 +264,7 @@ class RowStager:
         all later rows; otherwise it gets the next number. Other entities are numbered from 0 within
         their parent.
         """
-        if row.kind not in LARGE_TABLES:
+        if row.kind not in LARGE_KINDS:
             self.reordered_kinds.update({row.kind} & {RUBRICS.name})
             sibling_count = self._siblings[row.kind, row.parent]
             self._siblings[row.kind, row.parent] += 1
@@ -292,15 +294,15 @@ async def _fetch_stored_rows(connection: Connection, package: PreparedPackage) -
     values = {"document_identifier": package.document_identifier}
     document = await compile_document_body_query().fetch_value(connection, **values)
     values["link_suffix"] = build_document_link_suffix(document)
-    for kind in LARGE_TABLES:
-        rows = await _compile_stored_rows_query(kind).fetch_all(connection, **values)
-        await to_thread.run_sync(add, kind, rows)
+    for resource in LARGE_RESOURCES:
+        rows = await _compile_stored_rows_query(resource).fetch_all(connection, **values)
+        await to_thread.run_sync(add, resource.name, rows)
     return stored
 
 
 @cache
-def _compile_stored_rows_query(kind: str) -> CompiledStatement:
-    table = tables.metadata.tables[LARGE_TABLES[kind]]
+def _compile_stored_rows_query(resource: ResourceType) -> CompiledStatement:
+    table = tables.get_table(resource)
     derived = (build_digest_column(table), build_container_link_column(table))
     rows = select(table.c.identifier, table.c.ordinal, *derived)
     is_live = build_live_condition(table)
@@ -311,12 +313,10 @@ def build_changed_rows_cte(kind: str) -> CTE:
     """Build a CTE of staged rows of one kind, without unchanged items and associations.
 
     ``kind`` is a class, such as ``"CFItem"``. Unchanged items and associations are staged without a
-    body. The columns are those of ``source`` in the module ``dml``, with ``ordinal`` and
-    ``parent``.
+    body. The columns are ``ordinal`` and those of ``source`` in the module ``dml``.
     """
     names = ("ordinal", "identifier", "body", "last_change_date_time", "keywords")
-    columns = (STAGED.c[name] for name in names)
-    rows = select(*columns, STAGED.c.parent, DOCUMENT.label("document_identifier"))
+    rows = select(*(STAGED.c[name] for name in names), DOCUMENT.label("document_identifier"))
     return rows.where(STAGED.c.kind == literal(kind), STAGED.c.body.is_not(None)).cte("source")
 
 
