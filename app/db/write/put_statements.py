@@ -236,11 +236,10 @@ def _compile_document_put(strategy: LinkStrategy) -> CompiledStatement:
     """
     package = bindparam("package", type_=Text)
     row = _build_parameters_cte(package)
-    identifier = build_text_extract(row.c.body, "identifier")
     claimed_by = _build_min_query(
         tables.packages.c.document_identifier,
         *package_identifiers.build_identifier_conflict_conditions(
-            tables.packages, row.c.package, document=identifier
+            tables.packages, row.c.package, document=row.c.identifier
         ),
     )
     links_resolved = _build_links_resolved_condition(DOCUMENTS, row.c.body, strategy)
@@ -257,7 +256,7 @@ def _build_package_upsert(source: CTE, write_cte: CTE) -> CTE:
     table = tables.packages
     parameters = (select(source.c.package).scalar_subquery(), IDENTIFIER)
     released = package_identifiers.build_identifier_release_cte(*parameters, new_owner=IDENTIFIER)
-    row = select(build_text_extract(source.c.body, "identifier"), source.c.package)
+    row = select(source.c.identifier, source.c.package)
     statement = insert(table).from_select(
         ["document_identifier", "identifier"],
         row.where(change_log.build_ctes_finished_condition(write_cte, released)),
@@ -306,14 +305,10 @@ def _compile_association_put(strategy: LinkStrategy) -> CompiledStatement:
         associations.c.origin_identifier == origin,
         associations.c.destination_identifier == destination,
         associations.c.association_type == build_text_extract(row.c.body, "associationType"),
-        associations.c.identifier != build_text_extract(row.c.body, "identifier"),
+        associations.c.identifier != row.c.identifier,
     )
     check_cte = select(
-        row.c.identifier,
-        row.c.body,
-        row.c.last_change_date_time,
-        row.c.keywords,
-        row.c.ordinal,
+        *(column for column in row.c if column.name != "document_identifier"),
         document.label("document_identifier"),
         *(_build_valid_node_condition(row.c.body, end).label(end) for end in ends),
         document_exists.label("document_exists"),
