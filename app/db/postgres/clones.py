@@ -14,13 +14,12 @@ import re
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any, cast
 
 import asyncpg
 
 from ...database_url import parse_database_url
 from ...exceptions import CommandError, ServiceUnavailable
-from ..connector import Pool, create_pool, open_connection
+from ..connector import AnyConnection, Pool, create_pool, open_connection
 from ..driver_errors import CONNECT_ERRORS, map_errors_to_unavailable
 from ..pool import Database
 from ..schema import tables
@@ -65,7 +64,7 @@ async def require_clonable_database(url: str) -> None:
         await _require_clonable(connection)
 
 
-async def _require_clonable(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+async def _require_clonable(connection: AnyConnection) -> None:
     row = await connection.fetchrow(PRIVILEGES)
     assert row is not None
     role, database = row["role"], await connection.fetchval("SELECT current_database()")
@@ -115,7 +114,7 @@ class DatabaseCloner:
         """
         async with create_pool(url, min_size=1, max_size=MAX_CONNECTIONS) as pool:
             async with pool.acquire() as connection:
-                await _require_clonable(cast("Any", connection))
+                await _require_clonable(connection)
                 main = await connection.fetchval("SELECT current_database()")
             cloner = cls(pool, url, main)
             await cloner._drop_all()
