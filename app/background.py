@@ -20,7 +20,7 @@ async def background_task(coroutine: Coroutine[None, None, None]) -> AsyncIterat
         task.cancel()
 
 
-async def run_warm_up(work: Callable[[], None]) -> None:
+async def run_warm_up(work: Callable[[], object]) -> None:
     """Run ``work`` in a thread shortly after start-up, so that no request has to wait for it.
 
     Returns when ``work`` has ended, and raises its errors.

@@ -77,7 +77,8 @@ async def open_app_state(settings: Settings, database: Database) -> AsyncIterato
         find_scopes = clients.find_scopes
         verifier = TokenVerifier(issuer, trusted_issuers, find_scopes=find_scopes, policy=policy)
         if issuer:
-            await stack.enter_async_context(background_task(run_warm_up(issuer.warm_up)))
+            # Parses the signing keys, for which the first request would otherwise have to wait.
+            await stack.enter_async_context(background_task(run_warm_up(issuer.build_jwks)))
         verifier.set_revoked_token_ids(await auth_store.list_revoked_token_ids(database))
         if not settings.test_mode:  # no other process writes to the clones of a server in test mode
             refresher = CredentialRefresher(database, issuer, verifier)

@@ -47,7 +47,6 @@ class LocalIssuer:
         self._audience = {"aud": audience} if audience else {}
         self._load_keys = load_keys
         self._last_reload = -math.inf
-        self._newest: SigningKey | None = None
         self._keys: dict[str, SigningKey] = {}
         self.set_keys(keys)
 
@@ -56,10 +55,8 @@ class LocalIssuer:
 
         If ``keys`` is empty, the current keys stay.
         """
-        if not keys:
-            return
-        self._newest = keys[-1]
-        self._keys = {key.kid: key for key in keys}
+        if keys:
+            self._keys = {key.kid: key for key in keys}
 
     @property
     def key_ids(self) -> list[str]:
@@ -77,12 +74,13 @@ class LocalIssuer:
         Raises ``ServiceUnavailable`` if there is no key yet: a server on a standby database cannot
         create one.
         """
-        if self._newest is None:
+        if not self._keys:
             raise ServiceUnavailable(
                 "there is no signing key yet: start case-server on the primary once",
                 headers={"Retry-After": "2"},
             )
-        return encode_token(self._newest, claims)
+        newest = next(reversed(self._keys.values()))
+        return encode_token(newest, claims)
 
     def build_claims(self, client_id: str, scopes: Collection[Scope]) -> Claims:
         """Return the claims of a new access token as a dict, named as in Amazon Cognito's tokens.
@@ -104,10 +102,6 @@ class LocalIssuer:
             "jti": str(uuid.uuid4()),
             **self._audience,
         }
-
-    def warm_up(self) -> None:
-        """Parse the signing keys in advance, so that the first request does not wait for this."""
-        self.build_jwks()
 
     def build_jwks(self) -> dict[str, list[dict[str, str]]]:
         """Build the JSON Web Key Set that publishes the public keys (RFC 7517, section 5)."""

@@ -397,7 +397,7 @@ async def rotate_keys(request: Request, namespace: NamespaceDep, issuer: IssuerD
     valid, unless the query contains ``revoke=true``.
     """
     kid = await namespace.rotate_keys(issuer, revoke=_parse_flag(request, "revoke"))
-    return json_response({"kid": kid, "kids": list(issuer.key_ids)}, 201)
+    return json_response({"kid": kid, "kids": issuer.key_ids}, 201)
 
 
 async def _time_operation(namespace: Namespace, operation: Awaitable[None]) -> Response:
