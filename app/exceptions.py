@@ -160,7 +160,15 @@ class TooManyRequests(CaseServerError, status=429, code="busy"):
 
 
 class ServiceUnavailable(CaseServerError, status=503, code="busy"):
-    """Raised (503) if the server or its database cannot respond now; a retry may succeed."""
+    """Raised (503) if the server or its database cannot respond now; a retry may succeed.
+
+    ``retry_after`` is the value of ``Retry-After`` in seconds; without it, the response has no such
+    header field.
+    """
+
+    def __init__(self, description: str, *, retry_after: int | None = 1) -> None:
+        headers = {"Retry-After": str(retry_after)} if retry_after else {}
+        super().__init__(description, headers=headers)
 
 
 class RecoveryConflict(ServiceUnavailable):
@@ -174,6 +182,6 @@ class QueryTimeout(ServiceUnavailable):
         super().__init__(
             f"reading {subject} took longer than {seconds:g} s and was cancelled; request "
             "less, for example with a filter on an indexed field, or retry later",
-            headers={"Retry-After": str(max(1, round(seconds)))},
+            retry_after=max(1, round(seconds)),
         )
         self.seconds = seconds

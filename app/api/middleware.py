@@ -41,9 +41,7 @@ REQUEST_ID_PATTERN = re.compile(rb"[\x21-\x7e]{1,128}")
 CLIENT_CLOSED_REQUEST = 499
 """Status to log if the client disconnected before the response, as nginx does."""
 
-SHUTTING_DOWN = ServiceUnavailable(
-    "the server is shutting down; retry later", headers={"Retry-After": "5"}
-)
+SHUTTING_DOWN = ServiceUnavailable("the server is shutting down; retry later", retry_after=5)
 """The error for requests that are still running when the shutdown timeout ends."""
 
 Header = tuple[bytes, bytes]

@@ -92,9 +92,8 @@ async def upload_slot(request: Request) -> AsyncIterator[None]:
         with fail_after(UPLOAD_SLOT_TIMEOUT_SECONDS):
             await limiter.acquire()
     except TimeoutError:
-        raise ServiceUnavailable(
-            "too many concurrent uploads; retry later", headers={"Retry-After": "5"}
-        ) from None
+        error = "too many concurrent uploads; retry later"
+        raise ServiceUnavailable(error, retry_after=5) from None
     try:
         yield
     finally:

@@ -77,7 +77,7 @@ class LocalIssuer:
         if not self._keys:
             raise ServiceUnavailable(
                 "there is no signing key yet: start case-server on the primary once",
-                headers={"Retry-After": "2"},
+                retry_after=2,
             )
         newest = next(reversed(self._keys.values()))
         return encode_token(newest, claims)

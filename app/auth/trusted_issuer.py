@@ -61,7 +61,7 @@ class TrustedIssuer:
         if not self._keys:
             raise ServiceUnavailable(
                 f"The keys of the issuer {self.url} could not be fetched; retry later.",
-                headers={"Retry-After": str(max(1, math.ceil(self._seconds_until_key_fetch())))},
+                retry_after=max(1, math.ceil(self._seconds_until_key_fetch())),
             )
         try:
             return self._keys[kid]

@@ -86,22 +86,18 @@ def to_service_unavailable(error: BaseException) -> ServiceUnavailable:
     if is_out_of_file_descriptors(error):
         # The database may be fine: this process cannot open a socket to it.
         log.error("out of file descriptors (%s): %s", error, OUT_OF_FILES_REMEDY)
-        return ServiceUnavailable(
-            "the server is out of file descriptors; retry later", headers={"Retry-After": "1"}
-        )
+        return ServiceUnavailable("the server is out of file descriptors; retry later")
     if isinstance(error, asyncpg.LockNotAvailableError):
         # The database is fine. A pooled write may still retry; otherwise its client gets a 503.
         log.info("a lock was not granted: %s", error)
         return ServiceUnavailable(
             f"waited {LOCK_TIMEOUT_SECONDS:g} s for another transaction, probably a write of the "
-            "same framework or entity that is still running; retry later",
-            headers={"Retry-After": "1"},
+            "same framework or entity that is still running; retry later"
         )
     if isinstance(error, CONFLICTS) and "recovery" in str(error):
         # The code is that of conflicting writes; only the message names the recovery.
         return RecoveryConflict(
-            "the standby cancelled the read to replay changes of the primary; retry later",
-            headers={"Retry-After": "1"},
+            "the standby cancelled the read to replay changes of the primary; retry later"
         )
     # The first error tells why a connection was lost; then its rollback fails as well.
     first: BaseException | None = error
@@ -112,10 +108,7 @@ def to_service_unavailable(error: BaseException) -> ServiceUnavailable:
     if isinstance(error, RETRYABLE):
         log.info("a write conflicted with others: %s: %s", type(error).__name__, error)
         return ServiceUnavailable(
-            "the write conflicted with other writes each time it was tried; retry later",
-            headers={"Retry-After": "1"},
+            "the write conflicted with other writes each time it was tried; retry later"
         )
     log.warning("database unavailable: %s: %s", type(error).__name__, error)
-    return ServiceUnavailable(
-        f"database unavailable ({type(error).__name__}); retry later", headers={"Retry-After": "1"}
-    )
+    return ServiceUnavailable(f"database unavailable ({type(error).__name__}); retry later")

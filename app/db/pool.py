@@ -121,7 +121,7 @@ def make_unconfirmed_commit_error() -> ServiceUnavailable:
     return ServiceUnavailable(
         "the write is stored on this node, but not confirmed by a standby, so that a failover may "
         "lose it; retry later",
-        headers={"Retry-After": "5"},
+        retry_after=5,
     )
 
 

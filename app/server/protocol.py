@@ -280,8 +280,7 @@ class HttpConnection(HttpToolsProtocol):
             self._reject(
                 ServiceUnavailable(
                     f"all {self.limit.max_connections} connections of this server process are "
-                    "busy; retry later (CASE_SERVER_MAX_CONNECTIONS)",
-                    headers={"Retry-After": "1"},
+                    "busy; retry later (CASE_SERVER_MAX_CONNECTIONS)"
                 )
             )
 

@@ -145,7 +145,9 @@ class TestModeMiddleware:
 
         async def respond(scope: Scope, receive: Receive, send: Send) -> None:
             if namespace.generation != generation:
-                error = build_error_response(scope["path"], ServiceUnavailable(OUTDATED))
+                error = build_error_response(
+                    scope["path"], ServiceUnavailable(OUTDATED, retry_after=None)
+                )
                 await error(scope, receive, send)
                 return
             writes = scope["method"] != "GET" and scope["path"] not in TOKEN_PATHS

@@ -52,7 +52,7 @@ async def ready(request: Request, state: StateDep, db: DatabaseDep) -> Response:
         raise ServiceUnavailable(
             f"the database has schema version {schema_version}, but this server requires "
             f"{state.schema_version}: run case-server migrate",
-            headers={"Retry-After": "10"},
+            retry_after=10,
         )
     await state.replication.refresh_status()
     if not db.is_standby:
@@ -63,5 +63,5 @@ async def ready(request: Request, state: StateDep, db: DatabaseDep) -> Response:
     elif state.replication.has_lost_primary:
         problem = "the standby does not receive the changes of its primary server"
     if problem:
-        raise ServiceUnavailable(problem, headers={"Retry-After": "2"})
+        raise ServiceUnavailable(problem, retry_after=2)
     return json_response({"status": "read-only"})

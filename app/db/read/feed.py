@@ -149,8 +149,7 @@ async def _fetch_page(database: Database, position: FeedCursor | None, limit: in
         if now["is_standby"] and xmin < xmax:
             # The rest of the page may not be replayed yet, and its cursor would skip it.
             raise ServiceUnavailable(
-                "the standby is behind the server that sent the cursor; retry later",
-                headers={"Retry-After": "1"},
+                "the standby is behind the server that sent the cursor; retry later"
             )
         values = {"since": position.since, "until": until, "after": position.sequence}
         try:
