@@ -176,6 +176,14 @@ def _set_socket_options(connection: DirectConnection, parsed_url: DatabaseUrl) -
         endpoint.setsockopt(*option)
 
 
+def is_open(connection: Connection) -> bool:
+    """Return whether a connection of a pool is open, as far as this process knows."""
+    try:
+        return not connection.is_closed()
+    except asyncpg.InterfaceError:  # terminated, and taken back by asyncpg's pool
+        return False
+
+
 def is_out_of_file_descriptors(error: BaseException) -> bool:
     """Return whether a connection failed because there were no free file descriptors.
 

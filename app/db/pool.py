@@ -12,12 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
-import logging
 import math
 import random
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import (
     AbstractContextManager,
@@ -27,7 +25,7 @@ from contextlib import (
     nullcontext,
     suppress,
 )
-from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import asyncpg
 from asyncpg.transaction import Transaction
@@ -41,8 +39,8 @@ from .connector import (
     Pool,
     connect,
     create_pool,
+    is_open,
     is_out_of_file_descriptors,
-    open_connection,
 )
 from .driver_errors import (
     CONNECT_ERRORS,
@@ -54,18 +52,17 @@ from .driver_errors import (
     to_service_unavailable,
 )
 from .locks import advisory_lock
-from .statement import CompiledStatement
-from .timeouts import TICK_SECONDS, LoopClock, loop_timeout
+from .semaphore import STALLED_TIMEOUT_SECONDS, TimeoutSemaphore
+from .statement import CompiledStatement, QueryEstimate
+from .synchronous_commit import (
+    COMMIT_CHECK_SECONDS,
+    COMMIT_TIMEOUT_SECONDS,
+    CommitMonitor,
+    make_unconfirmed_commit_error,
+)
+from .timeouts import TICK_SECONDS, LoopClock, ReadDeadline, loop_timeout
 
 Result = TypeVar("Result")
-
-log = logging.getLogger("case_server")
-
-STALLED_TIMEOUT_SECONDS = 1.75
-"""Maximum wait for a connection while none is released, so that requests get 503 within 2 s."""
-
-ACQUIRE_TIMEOUT_SECONDS = 15.0
-"""Maximum wait while others are released, because a burst of large reads is not a failure."""
 
 SLOW_READ_SECONDS = 1.0
 """Duration from which a heavy read counts as slow. While a quarter of the pool runs slow reads,
@@ -82,9 +79,6 @@ of 12 to 15 got 503 although Postgres was only slow."""
 POOLER_CHECK_TIMEOUT_SECONDS = 6.0
 """The same behind a pooler, where the check may have to wait for a free connection, too."""
 
-OBSERVER_TIMEOUT_SECONDS = 1.0
-"""Time to connect for a look at the waiting commits, which is repeated if it fails."""
-
 MAX_IDLE_SECONDS = 60.0
 """Interval at which idle connections return to asyncpg's pool, which closes unused ones."""
 
@@ -100,29 +94,7 @@ SESSION = {
 }
 """Settings of Postgres for every connection of the pool."""
 
-COMMIT_TIMEOUT_SECONDS = 3.0
-"""Maximum wait for the standbys that must confirm a commit, once it was noticed."""
-
-COMMIT_CHECK_SECONDS = 0.5
-
-WAITING_COMMITS = """
-SELECT pid FROM pg_stat_activity
-WHERE pid = ANY ($1::int[]) AND wait_event = 'SyncRep' AND usename = current_user"""
-
 Isolation: TypeAlias = Literal["repeatable_read", "read_committed"]
-
-
-def make_unconfirmed_commit_error() -> ServiceUnavailable:
-    """Log that no standby confirmed a commit, and return the 503 error to raise for its request.
-
-    The write is stored, but on the primary only, so a failover may lose it.
-    """
-    log.warning("a commit was not confirmed by a standby")
-    return ServiceUnavailable(
-        "the write is stored on this node, but not confirmed by a standby, so that a failover may "
-        "lose it; retry later",
-        retry_after=5,
-    )
 
 
 async def _skip_connection_reset(_: Any) -> None:
@@ -130,69 +102,6 @@ async def _skip_connection_reset(_: Any) -> None:
 
     No reset is needed, because connections have no session state.
     """
-
-
-def _is_open(connection: Connection) -> bool:
-    try:
-        return not connection.is_closed()
-    except asyncpg.InterfaceError:  # terminated, and taken back by asyncpg's pool
-        return False
-
-
-class TimeoutSemaphore:
-    """A fair semaphore that limits how many requests use a connection; waiting has a timeout.
-
-    As long as permits are being released, a request waits up to ``ACQUIRE_TIMEOUT_SECONDS``. If
-    none is released, it fails after ``STALLED_TIMEOUT_SECONDS``. Waiters have no timers of their
-    own; call ``expire_waiters`` periodically. All times are those of ``clock``.
-
-    A free permit costs as much as one of ``asyncio.Semaphore``, 0.4 us, but 5.5 us with a timer for
-    each request. A timer could not distinguish a stalled pool from one whose permits move on.
-    """
-
-    def __init__(self, size: int, clock: LoopClock) -> None:
-        self._clock = clock
-        self.free = size
-        """Number of permits that can be acquired without waiting."""
-        self._waiters: deque[tuple[float, asyncio.Future[None]]] = deque()
-        self._last_release = -math.inf
-
-    async def acquire(self) -> None:
-        """Take a permit of the semaphore, which ``release`` gives back; wait if none is free.
-
-        Raises ``TimeoutError`` after the timeout that the class describes.
-        """
-        if self.free:
-            self.free -= 1
-            return
-        waiter = asyncio.get_running_loop().create_future()
-        self._waiters.append((self._clock.time(), waiter))
-        try:
-            await waiter
-        except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled() and not waiter.exception():
-                self.release()  # the permit was granted in the same iteration of the event loop
-            raise
-
-    def release(self) -> None:
-        """Give back a permit; the call of ``acquire`` that has waited longest, if any, gets it."""
-        self._last_release = self._clock.time()
-        while self._waiters:
-            _, waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                return
-        self.free += 1
-
-    def expire_waiters(self) -> None:
-        """Raise ``TimeoutError`` in all calls of ``acquire`` whose timeout has passed."""
-        now = self._clock.time()
-        is_stalled = now - self._last_release > STALLED_TIMEOUT_SECONDS
-        timeout = STALLED_TIMEOUT_SECONDS if is_stalled else ACQUIRE_TIMEOUT_SECONDS
-        while self._waiters and now - self._waiters[0][0] > timeout:
-            _, waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_exception(TimeoutError("the pool is full"))
 
 
 class AcquireContext:
@@ -274,7 +183,7 @@ class AcquireContext:
         if error is None:
             self._database.release(self._connection)
             if self._database.unconfirmed:
-                self._database.require_standby_confirmation(self._connection)
+                self._database.commit_monitor.require_confirmation(self._connection)
             return
         if isinstance(error, QueryTimeout):
             # The client does not wait for Postgres to cancel the statement, which may take long.
@@ -286,65 +195,6 @@ class AcquireContext:
         await self._database.release_after_error(self._connection)
         if isinstance(error, CONNECTION_LOST) and not isinstance(error, asyncpg.DataError):
             raise to_service_unavailable(error) from error
-
-
-class ReadDeadline:
-    """Context manager that cancels a read after the read timeout, and raises ``QueryTimeout``.
-
-    It is cheaper than ``asyncio.timeout``, because one task checks the deadlines of all reads.
-    """
-
-    # asyncio.timeout needs a timer for each read, which took 5 of the 35 us of CPU that asyncpg
-    # needs for a small read.
-    __slots__ = (
-        "_cancel_requests",
-        "_clock",
-        "_deadlines",
-        "_is_expired",
-        "_task",
-        "_timeout",
-        "expires_at",
-        "started_at",
-    )
-
-    def __init__(self, deadlines: set[ReadDeadline], timeout: float, clock: LoopClock) -> None:
-        self._deadlines, self._timeout, self._clock = deadlines, timeout, clock
-
-    def __enter__(self) -> None:
-        task = asyncio.current_task()
-        assert task
-        self._task, self._cancel_requests = task, task.cancelling()
-        self._is_expired = False
-        self.started_at = self._clock.time()
-        self.expires_at = self.started_at + self._timeout
-        self._deadlines.add(self)
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        self._deadlines.discard(self)
-        if not self._is_expired:
-            return
-        is_only_request = self._task.uncancel() <= self._cancel_requests
-        if is_only_request and isinstance(error, asyncio.CancelledError):
-            log.warning("a read exceeded the timeout of %g s and is cancelled", self._timeout)
-            raise QueryTimeout(self._timeout) from error
-
-    def cancel_read(self, reported_timeout: float | None = None) -> None:
-        """Cancel the task that runs this read; asyncpg then cancels the SQL statement in Postgres.
-
-        The task gets ``QueryTimeout``, which names ``reported_timeout`` as the limit in seconds, or
-        the read timeout if it is None.
-        """
-        self._is_expired = True
-        self._timeout = reported_timeout or self._timeout
-        self._deadlines.discard(self)
-        self._task.cancel()
-
-
-class QueryEstimate(NamedTuple):
-    """The estimates of Postgres' planner for a query: its cost and its number of rows."""
-
-    cost: float
-    rows: int
 
 
 class Database:
@@ -368,8 +218,9 @@ class Database:
             if name != "default_transaction_isolation"  # BEGIN sets it
         )
         """The SQL statements that give the settings of a session to one transaction."""
-        self.unconfirmed: set[Connection] = set()
-        """Connections whose commit no longer waits for a standby."""
+        self.commit_monitor = CommitMonitor(url, self._list_possible_commits)
+        self.unconfirmed = self.commit_monitor.unconfirmed
+        """The same set, here because every release looks at it."""
         self.is_pooled = parse_database_url(url).is_pooled is True
         self.is_standby = False
         """True if the server is a standby, as last read by ``ReplicationMonitor``."""
@@ -418,7 +269,7 @@ class Database:
         monitors = [
             asyncio.create_task(database._enforce_timeouts()),
             asyncio.create_task(database._monitor_responsiveness()),
-            asyncio.create_task(database._monitor_commits()),
+            asyncio.create_task(database.commit_monitor.run()),
         ]
         try:
             yield database
@@ -486,7 +337,7 @@ class Database:
         reserved = 1 if is_heavy and can_open else 0
         while len(self._idle) > reserved:
             connection = self._idle.pop()
-            if _is_open(connection):
+            if is_open(connection):
                 return connection
             await self._pool.release(connection)
         # The permit guarantees that one is free, so this waits only if it has to connect.
@@ -545,6 +396,16 @@ class Database:
             if borrowed_at < time
         ]
 
+    def _list_possible_commits(self) -> list[Connection]:
+        """List the connections whose commit may be waiting for a standby.
+
+        There are none on a standby, nor behind a pooler, where ``AcquireContext`` limits the time
+        of a commit.
+        """
+        if self.is_pooled or self.is_standby:
+            return []
+        return self._list_borrowed_before(self._clock.time() - COMMIT_CHECK_SECONDS)
+
     async def _enforce_timeouts(self) -> None:
         """Periodically cancel the reads and the waits for a connection that have timed out."""
         while True:
@@ -589,62 +450,8 @@ class Database:
                     connection for connection in waiting_connections if connection in self._borrowed
                 ]
                 # Idle ones, too: after a failover, they would lead to a server without an answer.
-                for connection in filter(_is_open, (*waiting_connections, *self._idle)):
+                for connection in filter(is_open, (*waiting_connections, *self._idle)):
                     connection.terminate()
-
-    async def _monitor_commits(self) -> None:
-        """Cancel commits that wait too long for a standby to confirm them.
-
-        Postgres would wait indefinitely, although the write is already stored. Behind a pooler,
-        this task does nothing, because ``AcquireContext`` limits the time of a commit.
-        """
-        waiting_since: dict[int, float] = {}
-        while True:
-            await asyncio.sleep(COMMIT_CHECK_SECONDS)
-            cutoff = self._clock.time() - COMMIT_CHECK_SECONDS
-            candidates = self._list_borrowed_before(cutoff)
-            if not candidates or self.is_pooled or self.is_standby:
-                waiting_since.clear()
-                continue
-            with suppress(*CONNECT_ERRORS):
-                waiting_since = await self._cancel_waiting_commits(candidates, waiting_since)
-
-    async def _cancel_waiting_commits(
-        self, candidates: list[Connection], waiting_since: dict[int, float]
-    ) -> dict[int, float]:
-        """Cancel commits that have waited at least ``COMMIT_TIMEOUT_SECONDS`` for a standby.
-
-        ``candidates`` are connections that may be committing. ``waiting_since`` maps the process ID
-        of their server process to the ``time.monotonic()`` at which its commit was first seen
-        waiting. Returns the ``waiting_since`` for the next call.
-        """
-        by_pid = {
-            connection.get_server_pid(): connection
-            for connection in candidates
-            if _is_open(connection)
-        }
-        now = time.monotonic()
-        async with open_connection(
-            self._url, max_timeout=OBSERVER_TIMEOUT_SECONDS, statement_cache_size=0
-        ) as observer:
-            rows = await observer.fetch(WAITING_COMMITS, [*by_pid])
-            waiting_times = {row["pid"]: waiting_since.get(row["pid"], now) for row in rows}
-            for pid, first_seen_at in list(waiting_times.items()):
-                if now - first_seen_at >= COMMIT_TIMEOUT_SECONDS and by_pid[pid] in self._borrowed:
-                    self.unconfirmed.add(by_pid[pid])
-                    await observer.execute("SELECT pg_cancel_backend($1)", pid)
-                    del waiting_times[pid]
-        return waiting_times
-
-    def require_standby_confirmation(self, connection: Connection) -> None:
-        """Raise ``ServiceUnavailable`` if no standby confirmed the last commit on ``connection``.
-
-        ``_monitor_commits`` adds a connection to ``unconfirmed`` when it ends the wait of a commit
-        for the standbys.
-        """
-        if connection in self.unconfirmed:
-            self.unconfirmed.discard(connection)
-            raise make_unconfirmed_commit_error()
 
     async def _is_server_responding(self) -> bool:
         """Return whether Postgres responds to a new connection, even if with an error."""
@@ -706,8 +513,7 @@ class Database:
         Raises ``QueryTimeout``.
         """
         ((plan,),) = await self._fetch(statement.build_explain_statement(), values)
-        node = json.loads(plan)[0]["Plan"]
-        return QueryEstimate(node["Total Cost"], node["Plan Rows"])
+        return QueryEstimate.from_plan(plan)
 
     async def _fetch(
         self, statement: CompiledStatement, values: dict[str, Any], *, is_heavy: bool = False

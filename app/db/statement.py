@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from copy import copy
-from typing import Any
+from typing import Any, NamedTuple
 
 from asyncpg import Record
 from sqlalchemy import ClauseElement, make_url
@@ -22,6 +23,19 @@ class _GenericPlanCompiler(PGCompiler_asyncpg):
         parameter = super().render_bind_cast(type_, dbapi_type, sqltext)  # type: ignore[no-untyped-call]
         # The cast changes nothing, but = ANY takes a subquery without it as a set of rows.
         return f"CAST((SELECT {parameter}) AS {parameter.rpartition('::')[2]})"
+
+
+class QueryEstimate(NamedTuple):
+    """The estimates of Postgres' planner for a query: its cost and its number of rows."""
+
+    cost: float
+    rows: int
+
+    @classmethod
+    def from_plan(cls, plan: str) -> QueryEstimate:
+        """Return the estimates in a plan, the result of ``build_explain_statement``."""
+        node = json.loads(plan)[0]["Plan"]
+        return cls(node["Total Cost"], node["Plan Rows"])
 
 
 class CompiledStatement:

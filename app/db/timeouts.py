@@ -1,4 +1,4 @@
-"""Timeouts that do not count time in which the event loop could not run.
+"""Timeouts of reads and other waits, without the time in which the event loop could not run.
 
 On an overloaded machine, a process may not run for a second. It reads the responses that arrived
 meanwhile only after that, so this time does not show that Postgres is slow.
@@ -7,9 +7,14 @@ meanwhile only after that, so this time does not show that Postgres is slow.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+
+from ..exceptions import QueryTimeout
+
+log = logging.getLogger("case_server")
 
 TICK_SECONDS = 0.1
 """Interval at which a clock should be advanced."""
@@ -63,3 +68,55 @@ async def loop_timeout(seconds: float) -> AsyncIterator[None]:
         finally:
             if timer:
                 timer.cancel()
+
+
+class ReadDeadline:
+    """Context manager that cancels a read after the read timeout, and raises ``QueryTimeout``.
+
+    It is cheaper than ``asyncio.timeout``, because one task checks the deadlines of all reads.
+    """
+
+    # asyncio.timeout needs a timer for each read, which took 5 of the 35 us of CPU that asyncpg
+    # needs for a small read.
+    __slots__ = (
+        "_cancel_requests",
+        "_clock",
+        "_deadlines",
+        "_is_expired",
+        "_task",
+        "_timeout",
+        "expires_at",
+        "started_at",
+    )
+
+    def __init__(self, deadlines: set[ReadDeadline], timeout: float, clock: LoopClock) -> None:
+        self._deadlines, self._timeout, self._clock = deadlines, timeout, clock
+
+    def __enter__(self) -> None:
+        task = asyncio.current_task()
+        assert task
+        self._task, self._cancel_requests = task, task.cancelling()
+        self._is_expired = False
+        self.started_at = self._clock.time()
+        self.expires_at = self.started_at + self._timeout
+        self._deadlines.add(self)
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        self._deadlines.discard(self)
+        if not self._is_expired:
+            return
+        is_only_request = self._task.uncancel() <= self._cancel_requests
+        if is_only_request and isinstance(error, asyncio.CancelledError):
+            log.warning("a read exceeded the timeout of %g s and is cancelled", self._timeout)
+            raise QueryTimeout(self._timeout) from error
+
+    def cancel_read(self, reported_timeout: float | None = None) -> None:
+        """Cancel the task that runs this read; asyncpg then cancels the SQL statement in Postgres.
+
+        The task gets ``QueryTimeout``, which names ``reported_timeout`` as the limit in seconds, or
+        the read timeout if it is None.
+        """
+        self._is_expired = True
+        self._timeout = reported_timeout or self._timeout
+        self._deadlines.discard(self)
+        self._task.cancel()

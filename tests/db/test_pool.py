@@ -18,8 +18,9 @@ from support.databases import SELECT_ADVISORY_LOCKS, Execute
 from case_server.case.resources import ITEMS
 from case_server.db.connector import Connection
 from case_server.db.locks import advisory_lock
-from case_server.db.pool import MAX_WRITE_ATTEMPTS, SESSION, STALLED_TIMEOUT_SECONDS, Database
+from case_server.db.pool import MAX_WRITE_ATTEMPTS, SESSION, Database
 from case_server.db.read.visibility import compile_entity_query
+from case_server.db.semaphore import STALLED_TIMEOUT_SECONDS
 from case_server.db.statement import CompiledStatement
 from case_server.exceptions import ServiceUnavailable
 from case_server.settings import Settings

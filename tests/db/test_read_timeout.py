@@ -11,11 +11,10 @@ from support import factories
 from support.databases import Execute
 
 from case_server.case.resources import ITEMS
-from case_server.db.pool import Database, ReadDeadline
+from case_server.db.pool import Database
 from case_server.db.read.package import open_framework_snapshot
 from case_server.db.read.visibility import compile_entity_query
 from case_server.db.statement import CompiledStatement
-from case_server.db.timeouts import LoopClock
 from case_server.exceptions import QueryTimeout, ServiceUnavailable
 from case_server.settings import Settings
 
@@ -85,31 +84,6 @@ async def test_statement_of_a_write_has_no_timeout(settings: Settings) -> None:
 async def test_statement_of_a_command_has_no_timeout(settings: Settings) -> None:
     async with opened(settings, read_timeout=None) as database:
         assert await database.run_heavy_read(CompiledStatement(text("SELECT pg_sleep(0.5)")))
-
-
-@pytest.mark.parametrize("is_cancelled", [False, True])
-async def test_expired_deadline_raises_unless_task_is_cancelled_too(*, is_cancelled: bool) -> None:
-    deadlines: set[ReadDeadline] = set()
-
-    async def read() -> int:
-        with pytest.raises(QueryTimeout), ReadDeadline(deadlines, 1, LoopClock()):
-            await asyncio.sleep(600)
-        await asyncio.sleep(0)  # a cancellation that was left behind would end the task here
-        task = asyncio.current_task()
-        assert task
-        return task.cancelling()
-
-    task = asyncio.create_task(read())
-    await asyncio.sleep(0)
-    (deadline,) = deadlines
-    deadline.cancel_read()
-    if is_cancelled:
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-    else:
-        assert await task == 0
-    assert not deadlines
 
 
 class SlowProxy:
