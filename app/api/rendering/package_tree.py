@@ -14,8 +14,8 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 import orjson
 
-Write: TypeAlias = bytes | tuple[str]
-"""Something to write: JSON, or the item with an identifier and its children."""
+Write: TypeAlias = bytes | str
+"""Something to write: JSON, or the identifier of an item that is followed by its children."""
 
 NO_CHILDREN = b',"childGroups":{}}'
 """The end of an item without children."""
@@ -91,8 +91,8 @@ def iter_tree_json(
     same form in its ``childGroups``. ``items`` are keyed by identifier; ``associations`` are in the
     order of the framework.
     """
-    tree = _ItemTree(items, associations)
-    stack: list[Write] = [*reversed(tree.render_groups(tree.find_roots()))]
+    children = _group_children_by_parent(items, associations)
+    stack: list[Write] = [*reversed(_render_groups(_find_roots(items, children), items, children))]
     expanded_items: set[str] = set()
     parts: list[bytes] = []
     while stack:
@@ -100,82 +100,78 @@ def iter_tree_json(
         if isinstance(write, bytes):
             parts.append(write)
         else:
-            (identifier,) = write
-            children = () if identifier in expanded_items else tree.children[identifier]
-            expanded_items.add(identifier)
-            parts += (tree.items[identifier].unclosed_json, b',"childGroups":')
-            stack += [b"}", *reversed(tree.render_groups(children))]
+            child_identifiers = () if write in expanded_items else children[write]
+            expanded_items.add(write)
+            parts += (items[write].unclosed_json, b',"childGroups":')
+            stack += [b"}", *reversed(_render_groups(child_identifiers, items, children))]
         if len(parts) >= PARTS_PER_CHUNK:
             yield b"".join(parts)
             parts = []
     yield b"".join(parts)
 
 
-class _ItemTree:
-    """The items of a framework by identifier, and the identifiers of each item's children."""
+def _group_children_by_parent(
+    items: dict[str, TreeItem], associations: Iterable[TreeAssociation]
+) -> dict[str, list[str]]:
+    """Map each parent's identifier to its children's identifiers.
 
-    def __init__(self, items: dict[str, TreeItem], associations: Iterable[TreeAssociation]) -> None:
-        self.items = items
-        self.children = self._group_children_by_parent(associations)
+    The children are sorted by sequenceNumber, then humanCodingScheme.
+    """
+    children: dict[str, list[tuple[float, str, int, str]]] = defaultdict(list)
+    for index, association in enumerate(associations):
+        child, parent = association.origin.identifier, association.destination.identifier
+        if association.association_type == "isChildOf" and child in items and parent in items:
+            sort_key = (association.sequence_number, items[child].code, index)
+            children[parent].append((*sort_key, child))
+    return {parent: [child for *_, child in sorted(children[parent])] for parent in children}
 
-    def _group_children_by_parent(
-        self, associations: Iterable[TreeAssociation]
-    ) -> dict[str, list[str]]:
-        """Map each parent's identifier to its children's identifiers.
 
-        The children are sorted by sequenceNumber, then humanCodingScheme.
-        """
-        children: dict[str, list[tuple[float, str, int, str]]] = defaultdict(list)
-        for index, association in enumerate(associations):
-            child, parent = association.origin.identifier, association.destination.identifier
-            is_child = association.association_type == "isChildOf"
-            if is_child and child in self.items and parent in self.items:
-                sort_key = (association.sequence_number, self.items[child].code, index)
-                children[parent].append((*sort_key, child))
-        return {parent: [child for *_, child in sorted(children[parent])] for parent in children}
+def _find_roots(items: dict[str, TreeItem], children: dict[str, list[str]]) -> list[str]:
+    """Return the identifiers of the root items, which have no parent.
 
-    def find_roots(self) -> list[str]:
-        """Return the identifiers of the root items, which have no parent.
+    If items form a cycle that no root leads to, one of them also becomes a root, so that the tree
+    contains every item.
+    """
+    with_parent = {child for siblings in children.values() for child in siblings}
+    roots = [identifier for identifier in items if identifier not in with_parent]
+    visited: set[str] = set()
 
-        If items form a cycle that no root leads to, one of them also becomes a root, so that the
-        tree contains every item.
-        """
-        with_parent = {child for children in self.children.values() for child in children}
-        roots = [identifier for identifier in self.items if identifier not in with_parent]
-        visited: set[str] = set()
-        self._add_descendants(roots, visited)
-        for identifier in self.items:
-            if identifier not in visited:
-                roots.append(identifier)
-                self._add_descendants([identifier], visited)
-        return roots
-
-    def _add_descendants(self, identifiers: Iterable[str], visited: set[str]) -> None:
+    def visit(identifiers: Iterable[str]) -> None:
         pending_identifiers = list(identifiers)
         while pending_identifiers:
             identifier = pending_identifiers.pop()
             if identifier not in visited:
                 visited.add(identifier)
-                pending_identifiers += self.children.get(identifier, ())
+                pending_identifiers += children.get(identifier, ())
 
-    def render_groups(self, identifiers: Iterable[str]) -> list[Write]:
-        """Render the items ``identifiers`` as a JSON object with an array for each CFItemType.
+    visit(roots)
+    for identifier in items:
+        if identifier not in visited:
+            roots.append(identifier)
+            visit([identifier])
+    return roots
 
-        Returns the parts of the JSON in order, as bytes. An item that has children is not rendered:
-        the tuple ``(identifier,)`` marks its place, and the caller replaces it.
-        """
-        groups: dict[str, list[str]] = {}
-        for identifier in identifiers:
-            groups.setdefault(self.items[identifier].item_type, []).append(identifier)
-        writes: list[Write] = [b"{"]
-        for item_type, members in groups.items():
-            writes += (b"," if len(writes) > 1 else b"", orjson.dumps(item_type) + b":[")
-            for member in members:
-                if member in self.children:
-                    writes.append((member,))
-                else:
-                    # Most items have no children and are written at once.
-                    writes += (self.items[member].unclosed_json, NO_CHILDREN)
-                writes.append(b",")
-            writes[-1] = b"]"
-        return [*writes, b"}"]
+
+def _render_groups(
+    identifiers: Iterable[str], items: dict[str, TreeItem], children: dict[str, list[str]]
+) -> list[Write]:
+    """Render the items ``identifiers`` as a JSON object with an array for each CFItemType.
+
+    Returns the parts of the JSON in order, as bytes. An item that has children is not rendered: its
+    identifier marks its place, and the caller replaces it.
+    """
+    groups: dict[str, list[str]] = {}
+    for identifier in identifiers:
+        groups.setdefault(items[identifier].item_type, []).append(identifier)
+    writes: list[Write] = [b"{"]
+    for item_type, members in groups.items():
+        writes += (b"," if len(writes) > 1 else b"", orjson.dumps(item_type) + b":[")
+        for member in members:
+            if member in children:
+                writes.append(member)
+            else:
+                # Most items have no children and are written at once.
+                writes += (items[member].unclosed_json, NO_CHILDREN)
+            writes.append(b",")
+        writes[-1] = b"]"
+    return [*writes, b"}"]
