@@ -38,17 +38,18 @@ def hash_representation_key(*parts: object) -> str:
     return hashlib.sha256(repr((__version__, *parts)).encode()).hexdigest()[:12]
 
 
-def build_validator_headers(revision: Revision, representation_hash: str) -> dict[str, str]:
-    """Return the headers ETag and Last-Modified of a response with the data of ``revision``.
+def build_package_headers(revision: Revision, representation_hash: str) -> dict[str, str]:
+    """Return the headers ETag, Last-Modified and Vary of a package as of ``revision``.
 
-    ``representation_hash`` is the result of ``hash_representation_key``. ``Last-Modified`` is left
-    out for 2 seconds after a change, because another change may follow within the same second.
+    A 304 response has the same ones (RFC 9110, section 15.4.5). ``representation_hash`` is the
+    result of ``hash_representation_key``. ``Last-Modified`` is left out for 2 seconds after a
+    change, because another change may follow within the same second.
     """
     headers = {"ETag": _format_entity_tag(revision, representation_hash)}
     changed_at = revision.changed_at
     if changed_at and time.time() - changed_at.timestamp() > LAST_MODIFIED_MIN_AGE_SECONDS:
         headers["Last-Modified"] = _format_http_date(changed_at)
-    return headers
+    return {**headers, "Vary": "Accept-Encoding"}
 
 
 def _format_entity_tag(revision: Revision, representation_hash: str) -> str:

@@ -14,7 +14,7 @@ from ...db.read.revisions import Revision, RevisionCache, fetch_revision
 from ...exceptions import CaseServerError, RecoveryConflict
 from ..rendering.renderer import Renderer
 from ..responses import JSON, negotiate_encoding
-from .conditional import build_validator_headers, hash_representation_key, is_not_modified
+from .conditional import build_package_headers, hash_representation_key, is_not_modified
 from .response_cache import CachedResponse, Key, Producer, ResponseCache
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ async def respond_with_package(
     )
     representation_hash = hash_representation_key(*representation)
     if await is_not_modified(request, state.revisions, current, representation_hash):
-        return Response(None, 304, _build_headers(current, representation_hash))
+        return Response(None, 304, build_package_headers(current, representation_hash))
 
     async def render(response: CachedResponse) -> AsyncIterator[bytes]:
         document = current.document_identifier
@@ -91,13 +91,11 @@ async def _start_or_share_response(
     starts one with ``producer`` and caches it under ``key``. Raises the producer's error if there
     is no first chunk.
     """
-    newer_response = cache.get(key)
-    is_shared = newer_response and newer_response is not outdated and not newer_response.error
-    cached = (
-        newer_response if newer_response and is_shared else cache.start_producing(key, producer)
-    )
-    await cached.wait_for_first_chunk()
-    return cached
+    response = cache.get(key)
+    if response is None or response is outdated or response.error:
+        response = cache.start_producing(key, producer)
+    await response.wait_for_first_chunk()
+    return response
 
 
 async def _is_cached_response_current(
@@ -125,14 +123,6 @@ async def _is_cached_response_current(
     return True
 
 
-def _build_headers(revision: Revision, representation_hash: str) -> dict[str, str]:
-    """Build the headers of a package response: ETag, Last-Modified and Vary.
-
-    A 304 response has the same ones (RFC 9110, section 15.4.5).
-    """
-    return {**build_validator_headers(revision, representation_hash), "Vary": "Accept-Encoding"}
-
-
 async def _build_encoded_response(
     request: Request, cached: CachedResponse, representation_hash: str
 ) -> Response:
@@ -141,7 +131,7 @@ async def _build_encoded_response(
     ``representation_hash`` is the result of ``hash_representation_key``.
     """
     assert cached.revision is not None, "the producer sets it before the first chunk"
-    headers = _build_headers(cached.revision, representation_hash)
+    headers = build_package_headers(cached.revision, representation_hash)
     codings = ("zstd", "gzip") if cached.is_complete else ("gzip",)
     encoding = negotiate_encoding(request.headers.get("accept-encoding", ""), codings)
     if encoding != "identity":
