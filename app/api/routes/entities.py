@@ -8,7 +8,6 @@ import orjson
 from fastapi import APIRouter, Request, Response
 
 from ...case.resources import ResourceType
-from ...db.pool import Database
 from ...db.read import entities
 from ...db.read.lists import entity_lists
 from ...exceptions import QueryTimeout
@@ -58,7 +57,8 @@ def add_list_route(
 ) -> None:
     """Add the route that returns a page of the list of all entities of a CASE class.
 
-    ``path`` is relative to the prefix of ``router``; ``description`` is shown in OpenAPI.
+    ``path`` is relative to the prefix of ``router``; ``description`` is shown in OpenAPI. The query
+    parameters of a request select the page (CASE 1.1 binding, section 3).
     """
 
     @router.get(
@@ -72,7 +72,32 @@ def add_list_route(
     async def list_entities(
         _caller: ReadAccess, request: Request, db: DatabaseDep, renderer: RendererDep
     ) -> Response:
-        return await respond_with_list_page(resource, request, db, renderer)
+        profile, raw_query = renderer.profile, request.query_params.multi_items()
+        query = params.parse_list_query(
+            raw_query,
+            resource.schema,
+            limits=profile.limits,
+            grammar=profile.grammar,
+            rules=profile.get_query_rules(resource),
+        )
+        try:
+            view = profile.get_resource_view(resource)
+            rows = await entity_lists.fetch_page(db, view, query, renderer.profile_base_url)
+        except QueryTimeout as error:
+            description = page.describe_query(resource.collection, raw_query)
+            raise QueryTimeout(error.seconds, description) from error
+        paging = page.build_paging_fields(query, rows.total)
+        fields = {name: paging[name] for name in profile.paging_fields}
+        url = renderer.base_url + request.url.path
+        headers = page.build_pagination_headers(url, raw_query, query, rows.total)
+        if query.fields is None:
+            entities_json = await renderer.to_comma_separated_json(resource, rows.bodies)
+            start = b'{"%s":[%s]' % (resource.collection.encode(), entities_json)
+            end = b"," + orjson.dumps(fields)[1:] if fields else b"}"
+            return Response(start + end, headers=headers, media_type=JSON)
+        objects = await renderer.to_response_objects(resource, rows.bodies)
+        selected = [page.select_fields(entity, query.fields) for entity in objects]
+        return json_response({resource.collection: selected, **fields}, headers=headers)
 
 
 def parse_selected_fields(
@@ -87,39 +112,3 @@ def parse_selected_fields(
         return None
     query = request.query_params.multi_items()
     return params.parse_fields(query, resource.schema, renderer.profile.get_query_rules(resource))
-
-
-async def respond_with_list_page(
-    resource: ResourceType, request: Request, db: Database, renderer: Renderer
-) -> Response:
-    """Respond with the page of a list that the query parameters of the request select.
-
-    See CASE 1.1 binding, section 3. Raises ``BadRequest`` for invalid parameters and
-    ``QueryTimeout`` if the database query takes too long.
-    """
-    profile, raw_query = renderer.profile, request.query_params.multi_items()
-    query = params.parse_list_query(
-        raw_query,
-        resource.schema,
-        limits=profile.limits,
-        grammar=profile.grammar,
-        rules=profile.get_query_rules(resource),
-    )
-    try:
-        view = profile.get_resource_view(resource)
-        rows = await entity_lists.fetch_page(db, view, query, renderer.profile_base_url)
-    except QueryTimeout as error:
-        description = page.describe_query(resource.collection, raw_query)
-        raise QueryTimeout(error.seconds, description) from error
-    paging = page.build_paging_fields(query, rows.total)
-    fields = {name: paging[name] for name in profile.paging_fields}
-    url = renderer.base_url + request.url.path
-    headers = page.build_pagination_headers(url, raw_query, query, rows.total)
-    if query.fields is None:
-        entities_json = await renderer.to_comma_separated_json(resource, rows.bodies)
-        start = b'{"%s":[%s]' % (resource.collection.encode(), entities_json)
-        end = b"," + orjson.dumps(fields)[1:] if fields else b"}"
-        return Response(start + end, headers=headers, media_type=JSON)
-    objects = await renderer.to_response_objects(resource, rows.bodies)
-    selected = [page.select_fields(entity, query.fields) for entity in objects]
-    return json_response({resource.collection: selected, **fields}, headers=headers)
