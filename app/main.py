@@ -127,7 +127,7 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
         app.add_middleware(AnonymousReadCORS)
     app.add_middleware(
         RequestMiddleware,
-        hosts=HostValidator.from_settings(settings),
+        hosts=HostValidator(settings),
         https=settings.base_url.startswith("https:"),
         access_log=settings.access_log,
     )

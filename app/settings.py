@@ -91,7 +91,7 @@ def read_descriptions() -> dict[str, str]:
     }
 
 
-def _normalize_host_name(host: str) -> str:
+def normalize_host_name(host: str) -> str:
     """Return a host name or IP address in lower case, without port, brackets or trailing dot."""
     try:
         return str(ipaddress.ip_address(host.strip("[]")))
@@ -248,7 +248,7 @@ class Settings(BaseSettings):
             if not re.fullmatch(r"\*|(\*\.)?[\w-]+(\.[\w-]+)*\.?(:\d+)?|\[?[\da-fA-F:]+\]?", host):
                 advice = "use case.example.org, *.example.org or *"
                 raise ValueError(f"invalid host name {host!r}: {advice}")
-        return tuple(_normalize_host_name(host) for host in value)
+        return tuple(normalize_host_name(host) for host in value)
 
     @field_validator("trusted_issuers", "cors_origins", "allowed_hosts", mode="before")
     @classmethod

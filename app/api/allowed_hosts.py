@@ -8,10 +8,7 @@ others only by the name in the Host header.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from html import escape
-from ipaddress import ip_address
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import orjson
@@ -19,13 +16,10 @@ from fastapi import Response
 from starlette.types import Scope
 
 from ..exceptions import BadRequest, CaseServerError, MisdirectedRequest
-from ..settings import DEFAULT_CLIENT_SECRET, is_loopback
+from ..settings import DEFAULT_CLIENT_SECRET, Settings, is_loopback, normalize_host_name
 from .exception_handlers import build_error_response
 from .profiles import is_profile_path
 from .routes.token import TOKEN_PATHS
-
-if TYPE_CHECKING:
-    from ..settings import Settings
 
 PROBE_PATHS = {"/health", "/ready"}
 """Paths that supervisors request by the IP address of a container or pod."""
@@ -47,32 +41,28 @@ ERROR_PAGE = """<!DOCTYPE html>
 class HostValidator:
     """Checks the Host header of requests against a list of allowed host names.
 
-    This prevents DNS rebinding. A pattern such as ``*.example.org`` allows all subdomains;
-    ``allowed=None`` allows every host.
+    This prevents DNS rebinding. Allowed are ``allowed_hosts``, where a pattern such as
+    ``*.example.org`` stands for all subdomains, and the host of ``base_url``.
+
+    If no hosts are configured, all host names are allowed. The exception is a server on loopback
+    with the default client secret or an open test API: any web page could read its data by DNS
+    rebinding, so only the host of ``base_url`` is allowed.
     """
 
-    def __init__(self, allowed: Iterable[str] | None) -> None:
-        self._allowed = None if allowed is None else frozenset(allowed)
-        domains = (name.removeprefix("*") for name in self._allowed or () if name.startswith("*."))
-        self._suffixes = (".localhost", *domains)
-        self._cached: set[bytes] = set()
-        """Host headers that were allowed."""
-
-    @classmethod
-    def from_settings(cls, settings: Settings) -> HostValidator:
-        """Create a validator that allows ``allowed_hosts`` and the host of ``base_url``.
-
-        If no hosts are configured, it allows all host names. The exception is a server on loopback
-        with the default client secret or an open test API: any web page could read its data by DNS
-        rebinding, so only the host of ``base_url`` is allowed.
-        """
+    def __init__(self, settings: Settings) -> None:
         has_default_secret = settings.client_secret.get_secret_value() == DEFAULT_CLIENT_SECRET
         has_test_token = bool(settings.test_api_token.get_secret_value())
         is_open = has_default_secret or (settings.test_mode and not has_test_token)
         is_local = is_loopback(settings.host) and is_open
-        if "*" in settings.allowed_hosts or not (settings.allowed_hosts or is_local):
-            return cls(None)
-        return cls({*settings.allowed_hosts, urlsplit(settings.base_url).hostname or ""})
+        self._allowed: set[str] | None = None
+        """The allowed names, or None if all are."""
+        if "*" not in settings.allowed_hosts and (settings.allowed_hosts or is_local):
+            own_host = urlsplit(settings.base_url).hostname or ""
+            self._allowed = {*settings.allowed_hosts, normalize_host_name(own_host)}
+        domains = (name[1:] for name in self._allowed or () if name.startswith("*."))
+        self._suffixes = (".localhost", *domains)
+        self._cached: set[bytes] = set()
+        """Host headers that were allowed."""
 
     def find_host_error(self, scope: Scope) -> CaseServerError | None:
         """Return a ``CaseServerError`` if the Host header is missing, malformed or not allowed.
@@ -105,18 +95,8 @@ class HostValidator:
         """Return whether ``name``, a host name or IP address, is allowed in the Host header."""
         if self._allowed is None:
             return True
-        name = name.lower().removesuffix(".")
-        if name == "localhost" or name in self._allowed or name.endswith(self._suffixes):
-            return True
-        address = name.removeprefix("[").removesuffix("]")
-        return is_loopback(address) or _normalize_ip_address(address) in self._allowed
-
-
-def _normalize_ip_address(address: str) -> str:
-    try:
-        return str(ip_address(address))
-    except ValueError:
-        return address
+        name = normalize_host_name(name)
+        return is_loopback(name) or name in self._allowed or name.endswith(self._suffixes)
 
 
 def build_host_error_response(scope: Scope, error: CaseServerError) -> Response:

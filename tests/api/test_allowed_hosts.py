@@ -52,6 +52,16 @@ async def test_own_name_is_allowed_with_the_default_secret(host: str) -> None:
     assert not await is_rejected(host, client_secret="local-secret", **PUBLIC)
 
 
+@pytest.mark.parametrize(
+    ("public_url", "host"),
+    [("http://[FD00:0::1]:80", "[fd00::1]"), ("https://case.test./x", "case.test")],
+)
+async def test_name_of_the_public_url_is_allowed_in_another_form(
+    public_url: str, host: str
+) -> None:
+    assert not await is_rejected(host, client_secret="local-secret", public_url=public_url)
+
+
 @pytest.mark.parametrize("host", FOREIGN_NAMES)
 async def test_foreign_name_is_rejected_with_the_default_secret(host: str) -> None:
     assert await is_rejected(host, client_secret="local-secret", **PUBLIC)

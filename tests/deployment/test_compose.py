@@ -129,12 +129,12 @@ def test_default_credentials_are_the_documented_ones(start: Start) -> None:
 
 
 def test_allowed_hosts_are_those_of_compose_networks(start: Start) -> None:
-    hosts = HostValidator.from_settings(start())
+    hosts = HostValidator(start())
     for name in ("localhost", "127.0.0.1", "case", "case-server", "host.docker.internal"):
         assert hosts.is_host_allowed(name), name
     assert "case-server" in compose()["services"]
     assert not hosts.is_host_allowed("evil.test")
-    own = HostValidator.from_settings(start(CASE_SERVER_ALLOWED_HOSTS="standards"))
+    own = HostValidator(start(CASE_SERVER_ALLOWED_HOSTS="standards"))
     assert own.is_host_allowed("standards")
 
 
