@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from html import escape
+from ipaddress import IPv6Address
 from urllib.parse import urlsplit
 
 import orjson
@@ -77,10 +78,9 @@ class HostValidator:
             return None
         if len(hosts) != 1:
             return BadRequest(f"found {len(hosts)} Host headers, expected one")
-        match = HOST_PATTERN.fullmatch(hosts[0])
-        if match is None:
+        name = _parse_host_header(hosts[0])
+        if name is None:
             return BadRequest("invalid Host header: it must be a host name with an optional port")
-        name = match[1].decode()
         if self.is_host_allowed(name):
             if len(self._cached) < MAX_CACHED_HOSTS:
                 self._cached.add(hosts[0])
@@ -97,6 +97,18 @@ class HostValidator:
             return True
         name = normalize_host_name(name)
         return is_loopback(name) or name in self._allowed or name.endswith(self._suffixes)
+
+
+def _parse_host_header(value: bytes) -> str | None:
+    """Return the host name in a Host header, without the port, or None if it is malformed."""
+    match = HOST_PATTERN.fullmatch(value)
+    name = match[1].decode() if match else None
+    if name and name.startswith("["):
+        try:
+            IPv6Address(name[1:-1])
+        except ValueError:
+            return None
+    return name
 
 
 def build_host_error_response(scope: Scope, error: CaseServerError) -> Response:

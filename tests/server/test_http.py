@@ -447,6 +447,8 @@ def test_half_closed_connection_receives_response(server: Server) -> None:
         ["Host: localhost/case"],
         ["Host: user@localhost"],
         ["Host: localhost:port"],
+        ["Host: [12]"],
+        ["Host: [::1::]:80"],
     ],
     ids=repr,
 )
