@@ -1,4 +1,4 @@
-"""Validation of Host headers, as a defence against DNS rebinding.
+"""Validation of the headers Host and Origin, as a defence against DNS rebinding and CSRF.
 
 An attacker can make the name of a web page resolve to this machine. A browser then sends the
 page's requests to this server and lets the page read the responses. Such requests differ from
@@ -127,3 +127,17 @@ def build_host_error_response(scope: Scope, error: CaseServerError) -> Response:
         page = ERROR_PAGE.format(escape(error.description))
         return Response(page, error.status, media_type="text/html")
     return build_error_response(path, error)
+
+
+def is_same_origin(origin: str, host: str | None, base_url: str) -> bool:
+    """Return whether a request comes from this server's own pages, judging by its Origin header.
+
+    ``origin`` must have the host and port of the request's Host header, ``host``, or of the
+    server's base URL. Schemes are not compared, because a server behind a proxy that terminates TLS
+    does not know its public scheme.
+    """
+    try:
+        netloc = urlsplit(origin).netloc
+    except ValueError:
+        return False
+    return netloc != "" and netloc in {host, urlsplit(base_url).netloc}

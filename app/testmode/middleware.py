@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from fastapi import Request
 from starlette.datastructures import Headers
 
-from ..api.allowed_hosts import PROBE_PATHS
+from ..api.allowed_hosts import PROBE_PATHS, is_same_origin
 from ..api.dependencies import APP_STATE
 from ..api.exception_handlers import build_error_response
 from ..api.middleware import REQUEST_ID, ROUTE_PATH
@@ -26,7 +26,6 @@ from ..exceptions import (
     Unauthorized,
     UnsupportedMediaType,
 )
-from ..net.same_origin import is_same_origin
 from .faults import inject_fault
 from .namespaces import DEFAULT_NAMESPACE
 from .request_log import MAX_BODY_BYTES

@@ -13,12 +13,12 @@ from urllib.parse import urlencode, urlsplit
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 
+from ..api.allowed_hosts import is_same_origin
 from ..api.dependencies import get_app_state, require_primary
 from ..auth.scopes import Scope
 from ..auth.verifier import Caller
 from ..db import auth_store
 from ..exceptions import Forbidden, Unauthorized
-from ..net.same_origin import is_same_origin
 from ..settings import DEFAULT_CLIENT_ID, DEFAULT_CLIENT_SECRET, is_loopback
 
 SESSION_COOKIE = "case_session"
