@@ -6,10 +6,8 @@ They know nothing of response bodies: ``api/exception_handlers.py`` renders them
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, ClassVar, Literal, TypedDict
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from typing import ClassVar, Literal, TypedDict
 
 ErrorCode = Literal[
     "invalid",

@@ -5,21 +5,17 @@ from __future__ import annotations
 import math
 import time
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..auth.scopes import Scope as Permission
 from ..auth.throttle import get_rate_limit_key
 from ..auth.verifier import Caller
 from ..exceptions import TooManyRequests
 from .profiles import PROFILES, resolve_path_alias
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_ADDRESSES = 10_000
 """Addresses with a token bucket; the least recently used ones are dropped."""

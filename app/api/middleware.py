@@ -11,8 +11,6 @@ import logging
 import os
 import re
 import time
-from collections.abc import MutableMapping
-from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -161,7 +159,7 @@ def _log_and_convert_error(
     return CaseServerError(f"internal server error: see the server log, request ID {request_id}")
 
 
-def _get_or_create_request_id(scope: MutableMapping[str, Any]) -> bytes:
+def _get_or_create_request_id(scope: Scope) -> bytes:
     value = next((value for name, value in scope["headers"] if name == REQUEST_ID_HEADER), b"")
     return value if REQUEST_ID_PATTERN.fullmatch(value) else os.urandom(16).hex().encode()
 
