@@ -129,7 +129,7 @@ class Renderer:
             self._add_package_link(resource, entity)
             transforms.add_required_fields(resource, entity)
             transforms.set_default_item_type(resource, entity, profile.default_item_type)
-            if not (profile.extensions or self.include_extensions):
+            if not self._shows_extensions:
                 transforms.strip_extensions(entity)
             if profile.version == "1.0":
                 transforms.downgrade_to_1_0(resource, entity)

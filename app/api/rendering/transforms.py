@@ -88,12 +88,11 @@ def strip_extensions(value: Any) -> None:
 
 
 def downgrade_to_1_0(resource: ResourceType, entity: JsonObject) -> None:
-    """Remove from an entity, in place, what CASE 1.1 added.
+    """Remove from an entity, in place, what CASE 1.1 added, other than extensions.
 
-    This is some fields, extensions and the target types of links. Association types that CASE 1.0
-    lacks become isRelatedTo.
+    This is some fields and the target types of links. Association types that CASE 1.0 lacks become
+    isRelatedTo.
     """
-    strip_extensions(entity)
     for name in NEW_IN_1_1.get(resource, ()):
         entity.pop(name, None)
     for name in NODE_FIELDS:
