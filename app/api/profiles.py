@@ -49,9 +49,8 @@ class ApiProfile:
     version: str = "1.1"
     """The version of CASE whose fields its responses have."""
     writes: bool = False
-    """Offer TimeBack's operations too: PUT, POST, DELETE and package trees."""
-    lists: tuple[str, ...] = ("CFDocuments",)
-    """The resource types that have a list."""
+    """Offer TimeBack's operations too: PUT, POST, DELETE, package trees, and lists of items and
+    subjects."""
     sourced_ids: bool = False
     """Add a ``sourcedId`` equal to ``identifier`` to entities and links."""
     wraps: bool = False
@@ -119,7 +118,6 @@ PLATFORM = ApiProfile(
     prefix="/case/1.1",
     title="TimeBack platform",
     writes=True,
-    lists=("CFDocuments", "CFItems", "CFSubjects"),
     sourced_ids=True,
     package_links=True,
     # Neither guide nor standard requires a type, but the SDK cannot parse an item without one.

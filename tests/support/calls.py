@@ -9,6 +9,11 @@ from support import factories
 from case_server.api.profiles import ApiProfile
 
 
+def list_collections(profile: ApiProfile) -> set[str]:
+    """Return the collections that have a list in an API profile, such as ``CFDocuments``."""
+    return {"CFDocuments", "CFItems", "CFSubjects"} if profile.writes else {"CFDocuments"}
+
+
 class Api:
     """Sends requests to the application in one API profile and asserts the response status."""
 

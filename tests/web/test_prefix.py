@@ -119,7 +119,7 @@ async def test_issuer_and_link_headers_contain_prefix(browser: AsyncClient) -> N
     assert body["jwks_uri"] == f"{BASE}/.well-known/jwks.json"
     assert (await browser.get(body["jwks_uri"])).json()["keys"]
     for profile in PROFILES:
-        collection = "CFItems" if "CFItems" in profile.lists else "CFDocuments"
+        collection = "CFItems" if profile.writes else "CFDocuments"
         response = await browser.get(f"{profile.prefix}/{collection}", params={"limit": 1})
         links = re.findall(r"<([^>]*)>", response.headers["Link"])
         assert links
