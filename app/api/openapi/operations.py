@@ -273,21 +273,11 @@ def resolve_profile_components(node: Any, components: dict[str, Schema]) -> Any:
     this parameter.
     """
     if isinstance(node, list):
-        return [
-            resolve_profile_components(element, components)
-            for element in node
-            if not _is_missing(element, components)
-        ]
+        elements = [resolve_profile_components(element, components) for element in node]
+        return [element for element in elements if element is not None]
     if not isinstance(node, dict):
         return node
     reference = node.get("$ref")
     if isinstance(reference, str) and reference.startswith(PROFILE_PREFIX):
-        return components[reference.removeprefix(PROFILE_PREFIX)]
+        return components.get(reference.removeprefix(PROFILE_PREFIX))
     return {name: resolve_profile_components(value, components) for name, value in node.items()}
-
-
-def _is_missing(element: Any, components: dict[str, Schema]) -> bool:
-    reference = element.get("$ref", "") if isinstance(element, dict) else ""
-    return reference.startswith(PROFILE_PREFIX) and (
-        reference.removeprefix(PROFILE_PREFIX) not in components
-    )
