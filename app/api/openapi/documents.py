@@ -6,12 +6,14 @@ profile and all other routes. A document is generated when it is first requested
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from copy import deepcopy
 from functools import cache, partial
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
+import orjson
 from anyio import to_thread
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
@@ -48,6 +50,9 @@ WRAPPED_CLASSES = {
     "CFPackageWithGroups",
 }
 """Classes whose objects some profiles wrap: ``{"CFItem": {…}}``."""
+
+REFERENCE_PATTERN = re.compile(rf'"\$ref":"{PREFIX}([^"]+)"')
+"""A reference to a schema in compact JSON."""
 
 
 def create_openapi_router(app: FastAPI) -> APIRouter:
@@ -162,21 +167,10 @@ def _find_referenced_schemas(paths: Any, schemas: dict[str, Schema]) -> set[str]
     """
     pending_values, names = [paths], set[str]()
     while pending_values:
-        names |= (new := set(_iter_references(pending_values.pop())) - names)
+        references = REFERENCE_PATTERN.findall(orjson.dumps(pending_values.pop()).decode())
+        names |= (new := set(references) - names)
         pending_values += [schemas[name] for name in new]
     return names
-
-
-def _iter_references(node: Any) -> Iterator[str]:
-    if isinstance(node, list):
-        for part in node:
-            yield from _iter_references(part)
-    elif isinstance(node, dict):
-        for name, part in node.items():
-            if name == "$ref":
-                yield part.removeprefix(PREFIX)
-            else:
-                yield from _iter_references(part)
 
 
 def _iter_success_media_types(document: Document) -> Iterator[Schema]:
