@@ -12,7 +12,6 @@ from html import escape
 from ipaddress import IPv6Address
 from urllib.parse import urlsplit
 
-import orjson
 from fastapi import Response
 from starlette.types import Scope
 
@@ -20,6 +19,7 @@ from ..exceptions import BadRequest, CaseServerError, MisdirectedRequest
 from ..settings import DEFAULT_CLIENT_SECRET, Settings, is_loopback, normalize_host_name
 from .exception_handlers import build_error_response
 from .profiles import is_profile_path
+from .responses import json_response
 from .routes.token import TOKEN_PATHS
 
 PROBE_PATHS = {"/health", "/ready"}
@@ -120,8 +120,7 @@ def build_host_error_response(scope: Scope, error: CaseServerError) -> Response:
     path = NAMESPACE_PATTERN.sub("", scope["path"])
     if path in TOKEN_PATHS:
         body = {"error": "invalid_request", "error_description": error.description}
-        headers = {"Cache-Control": "no-store"}
-        return Response(orjson.dumps(body), error.status, headers, "application/json")
+        return json_response(body, error.status, {"Cache-Control": "no-store"})
     accept = b",".join(value for name, value in scope["headers"] if name == b"accept")
     if b"text/html" in accept and not is_profile_path(path):
         page = ERROR_PAGE.format(escape(error.description))
