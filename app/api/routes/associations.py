@@ -46,38 +46,26 @@ async def get_item_associations(
     """
     # One more than a batch, to learn whether there are further batches.
     item, associations = await entities.get_item_with_associations(db, sourced_id, BATCH_SIZE + 1)
-    if len(associations) > BATCH_SIZE:
+    has_batches = len(associations) > BATCH_SIZE
+    if has_batches:
         batches = entities.iter_association_batches(db, sourced_id, BATCH_SIZE)
-        chunks = _iter_item_json(renderer, item, batches)
         # The first is read before the status is sent, because an error would change the status.
-        first_chunk = await anext(chunks)
-        return StreamingResponse(_prepend(first_chunk, chunks), media_type=JSON)
+        associations = await anext(batches, [])
     item_json = await renderer.to_comma_separated_json(ITEMS, [item])
     associations_json = await renderer.to_package_json(ASSOCIATIONS, associations)
-    content = b'{"CFItem":%s,"CFAssociations":[%s]}' % (item_json, associations_json)
-    return Response(content, media_type=JSON)
+    start = b'{"CFItem":%s,"CFAssociations":[%s' % (item_json, associations_json)
+    if has_batches:
+        return StreamingResponse(_iter_chunks(start, batches, renderer), media_type=JSON)
+    return Response(start + b"]}", media_type=JSON)
 
 
-async def _iter_item_json(
-    renderer: Renderer, item: str, batches: AsyncIterator[list[str]]
+async def _iter_chunks(
+    start: bytes, batches: AsyncIterator[list[str]], renderer: Renderer
 ) -> AsyncIterator[bytes]:
-    """Yield the JSON of an item and its associations, with one chunk per batch of associations.
-
-    ``item`` and the strings in ``batches`` are stored JSON bodies.
-    """
-    separator = b'{"CFItem":%s,"CFAssociations":[' % await renderer.to_comma_separated_json(
-        ITEMS, [item]
-    )
+    yield start
     async for batch in batches:
-        yield separator + await renderer.to_package_json(ASSOCIATIONS, batch)
-        separator = b","
-    yield b"]}" if separator == b"," else separator + b"]}"
-
-
-async def _prepend(first_chunk: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first_chunk
-    async for chunk in chunks:
-        yield chunk
+        yield b"," + await renderer.to_package_json(ASSOCIATIONS, batch)
+    yield b"]}"
 
 
 add_put_route(
