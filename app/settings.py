@@ -137,8 +137,8 @@ class Settings(BaseSettings):
     (sslmode, connect_timeout, target_session_attrs, several hosts). Empty: an embedded Postgres in
     the data directory."""
     migration_url: str = ""
-    """Postgres URL that case-server migrate uses, if the other one leads to a connection pooler.
-    Empty: the other one."""
+    """Postgres URL that case-server migrate uses, if the database URL leads to a connection pooler.
+    Empty: the database URL."""
     data_dir: Path = Field(default_factory=lambda: user_data_path("case-server", appauthor=False))
     """Directory of the embedded Postgres. Default: the user's data folder, on Linux
     ~/.local/share/case-server."""
@@ -184,8 +184,8 @@ class Settings(BaseSettings):
     """Postgres' synchronous_commit of all writes. remote_apply: a write is acknowledged once the
     synchronous standbys show it. Empty: as Postgres is configured."""
     prepared_statements: bool = True
-    """Use prepared statements. Set to false for poolers of sessions that do not support them.
-    Behind a pooler of transactions they are used only if it keeps them."""
+    """Use prepared statements. Set to false behind a pooler that does not support them with session
+    pooling. With transaction pooling, they are used only if the pooler supports them."""
     max_connections: int = Field(default=1000, ge=10, le=100_000)
     """Number of open HTTP connections per worker. At most three quarters of them may wait for a
     complete request; beyond that, the oldest is closed."""
@@ -226,8 +226,8 @@ class Settings(BaseSettings):
     public_read_per_minute: int = Field(default=120, ge=1)
     """Number of requests per minute that each address may send to each worker without a token."""
     test_mode: bool = False
-    """Enable the test API under /_test/, which resets and seeds data, injects faults and verifies
-    requests; works on temporary copies of the database."""
+    """Enable the test API under /_test/ to reset and seed data, inject faults and verify requests.
+    The server then works on temporary copies of the database."""
     test_api_token: SecretStr = SecretStr("")
     """Bearer token that /_test/ requires. May be empty only if the server listens on a loopback
     address."""

@@ -50,7 +50,7 @@ STYLES = {
 _parse_rule_ids = make_comma_list_parser("rule", BY_ID)
 
 
-@click.command("check", short_help="Lint CASE packages.")
+@click.command("check")
 @click.argument("names", nargs=-1, metavar="SOURCE...")
 @make_format_option("text", "json", "sarif")
 @add_output_options
@@ -91,7 +91,9 @@ _parse_rule_ids = make_comma_list_parser("rule", BY_ID)
 )
 @add_metadata_options
 def check_packages(**flags: Any) -> None:
-    """Lint CASE packages. Needs no server and no database; stores nothing.
+    """Lint CASE packages.
+
+    This command needs no server and no database, and stores nothing.
 
     A SOURCE is whatever import reads: a JSON file with a CFPackage, a spreadsheet (.csv, .xlsx)
     or a JSON Lines file (.jsonl), any of these compressed (.gz), a folder of them, the URL of a

@@ -45,7 +45,7 @@ STYLES = {
 _parse_names = make_comma_list_parser("check", {*BY_ID, *GROUPS})
 
 
-@click.command("conformance", short_help="Run the conformance tests against a server.")
+@click.command("conformance")
 @click.argument("url")
 @click.option(
     "--profile",
@@ -83,7 +83,9 @@ _parse_names = make_comma_list_parser("check", {*BY_ID, *GROUPS})
 )
 @add_token_options
 def report_conformance(**flags: Any) -> None:
-    """Run the conformance tests against a CASE server: this one, the platform, or another.
+    """Run the conformance tests against a server.
+
+    It tests this server, the platform, or any other CASE server.
 
     URL is the base URL of an API profile, for example http://127.0.0.1:8000/case/1.1. Its end
     implies the profile: /case/1.1 the platform's guide, /ims/case/v1p1 the SDK's API (for other

@@ -102,7 +102,13 @@ def add_client(
 @client_group.command("list")
 @add_settings_option
 def list_clients(settings: Settings) -> None:
-    """List the clients with their scopes and number of valid secrets."""
+    """List the clients with their scopes and secrets.
+
+    For each client, it prints the number of secrets that are valid now.
+
+    \b
+    Example: case-server client list
+    """  # noqa: D301  click keeps the lines after its \b as they are
     clients = run_on_database(settings, "read", auth_store.list_clients)
     rows = [("ID", "SCOPES", "SECRETS", "ADDED", "NAME")]
     rows.append((settings.client_id, _format_scopes(list(Scope)), "1", "", "(from the settings)"))
@@ -157,10 +163,14 @@ def rotate_secret(identifier: str, keep_old_for: timedelta, settings: Settings) 
 @click.argument("identifier", metavar="ID")
 @add_settings_option
 def remove_client(identifier: str, settings: Settings) -> None:
-    """Remove a client; its tokens stop working within seconds.
+    """Remove a client and revoke its tokens.
 
-    ID is the client ID, as `case-server client list` prints it.
-    """
+    ID is the client ID, as `case-server client list` prints it. Running servers reject the tokens
+    of the client within seconds.
+
+    \b
+    Example: case-server client remove reading-app
+    """  # noqa: D301  click keeps the lines after its \b as they are
     with _explain_configured_client_error(identifier, settings):
         run_on_database(
             settings,
@@ -178,7 +188,13 @@ def key_group() -> None:
 @key_group.command("list")
 @add_settings_option
 def list_keys(settings: Settings) -> None:
-    """List the keys. The last key signs tokens; every key verifies them."""
+    """List the keys.
+
+    The last key signs tokens; every key verifies them.
+
+    \b
+    Example: case-server keys list
+    """  # noqa: D301  click keeps the lines after its \b as they are
     stored = run_on_database(settings, "read", auth_store.list_signing_keys)
     signing = stored[-1:]
     rows = [("KEY", "CREATED", "USE")]

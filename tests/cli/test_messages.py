@@ -171,8 +171,8 @@ $ case-server delete item 00000000-0000-4000-8000-000000000000
   no CFItem has the identifier '00000000-0000-4000-8000-000000000000': the CFPackage of its
   framework contains those that exist
 $ case-server undelete item 00000000-0000-4000-8000-000000000000
-  no deleted CFItem has the identifier '00000000-0000-4000-8000-000000000000': it never was here,
-  or was purged; import it
+  no deleted CFItem has the identifier '00000000-0000-4000-8000-000000000000': it was never
+  stored, or was purged; import it
 $ case-server client remove nobody
   no client has the identifier 'nobody': `case-server client list` shows all clients
 $ case-server client rotate nobody

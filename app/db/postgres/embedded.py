@@ -163,7 +163,7 @@ def find_postgres_bin_dir(major: int | None) -> Path:
     version_list = " and ".join(str(version) for version in versions if version) or "none"
     required = f"{major}, which wrote the data directory," if major else f"{OLDEST_MAJOR} or newer"
     remedy = f"install it, {DATA_DIR_HINT}" if major and version_list != "none" else INSTALL_HINT
-    raise CommandError(f"Postgres {required} is not installed (found: {version_list}): {remedy}.")
+    raise CommandError(f"Postgres {required} is not installed (found: {version_list}): {remedy}")
 
 
 def _iter_binary_directories() -> Iterator[Path]:
@@ -226,7 +226,7 @@ class _Cluster:
         raise CommandError(
             "Postgres refuses to run as root, and no user namespace or account (owner, postgres, "
             f"nobody) reaches {self.data_dir} and {self.binaries}: start without root, "
-            f"{DATA_DIR_HINT}."
+            f"{DATA_DIR_HINT}"
         )
 
     def _chown_files(self) -> None:
@@ -244,9 +244,7 @@ class _Cluster:
         Raises ``CommandError`` if ``pgdata`` has other files, or if initdb fails.
         """
         if self.pgdata.exists() and any(self.pgdata.iterdir()):
-            raise CommandError(
-                f"{self.pgdata} is not empty and not Postgres data: {DATA_DIR_HINT}."
-            )
+            raise CommandError(f"{self.pgdata} is not empty and not Postgres data: {DATA_DIR_HINT}")
         for incomplete in self.data_dir.glob("postgres.new-*"):
             shutil.rmtree(incomplete, ignore_errors=True)  # its initdb may still be writing
         password = self.data_dir / "postgres.password"
@@ -340,7 +338,7 @@ class _Cluster:
                 raise CommandError(
                     f"{self.data_dir} is in use by a Postgres that cannot be reached (it runs in "
                     "another container or namespace, or hangs): stop it there, or "
-                    f"{DATA_DIR_HINT}."
+                    f"{DATA_DIR_HINT}"
                 )
             time.sleep(0.02)
 
@@ -465,4 +463,4 @@ def _open_private_file(path: Path) -> TextIO:
         path.touch(mode=0o600)
         return path.open("a")
     except OSError as error:
-        raise CommandError(f"{path.parent} is not writable ({error}): {DATA_DIR_HINT}.") from error
+        raise CommandError(f"{path.parent} is not writable ({error}): {DATA_DIR_HINT}") from error

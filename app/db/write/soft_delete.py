@@ -78,7 +78,7 @@ async def undelete_entity(
     """
     state = await database.fetch_one(_compile_deletion_state_query(resource), identifier=identifier)
     if state is None or not state["deleted"]:
-        advice = "it is not deleted" if state else "it never was here, or was purged; import it"
+        advice = "it is not deleted" if state else "it was never stored, or was purged; import it"
         raise NotFound(f"deleted {resource.name}", identifier, advice)
     if state["document_deleted"]:
         remedy = f"case-server undelete document {state['document_identifier']}"
