@@ -8,7 +8,7 @@ import pytest
 from httpx import AsyncClient
 from support.databases import Execute
 
-PAGE = Path(__file__).parents[2] / "docs" / "reference" / "schema.md"
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "schema.md"
 
 RELATIONS = """
     SELECT relname, obj_description(oid) AS comment FROM pg_class
