@@ -23,6 +23,8 @@ from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from fastapi.security import SecurityScopes
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .profiles import resolve_path_alias
@@ -173,9 +175,8 @@ def _get_positional_parameter_names(
 
 
 def _is_supported(dependant: Dependant) -> bool:
-    call = dependant.call
     return (
-        (inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(type(call).__call__))
+        _is_async(dependant.call)
         and dependant.use_cache
         and not (
             dependant.query_params
@@ -187,6 +188,10 @@ def _is_supported(dependant: Dependant) -> bool:
             or dependant.background_tasks_param_name
         )
     )
+
+
+def _is_async(call: Any) -> bool:
+    return inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(type(call).__call__)
 
 
 class RoutingMiddleware:
@@ -221,8 +226,8 @@ class RoutingMiddleware:
         """Handle an ASGI request: call its compiled handler, or FastAPI if there is none."""
         if scope["type"] == "http":
             scope["path"] = resolve_path_alias(scope["path"])
-            handler = self._find_handler(scope)
-            if handler is not None and not scope["app"].dependency_overrides:
+            handler = None if scope["app"].dependency_overrides else self._find_handler(scope)
+            if handler is not None:
                 request = Request(scope, receive, send)
                 response = await _call_handler(handler, request)
                 await response(scope, receive, send)
@@ -251,9 +256,27 @@ async def _call_handler(handler: Handler, request: Request) -> Response:
     try:
         return await handler(request)
     except Exception as error:
-        handlers = request.app.exception_handlers
-        for error_type in type(error).__mro__:
-            if error_handler := handlers.get(error_type):
-                response: Response = await error_handler(request, error)
-                return response
-        raise
+        error_handler = _find_exception_handler(request, error)
+        if error_handler is None:
+            raise
+        response: Response = (
+            await error_handler(request, error)
+            if _is_async(error_handler)
+            else await run_in_threadpool(error_handler, request, error)
+        )
+        return response
+
+
+def _find_exception_handler(request: Request, error: Exception) -> Callable[..., Any] | None:
+    """Return the application's handler for an exception, or None, as Starlette would choose it.
+
+    A handler for the status of an ``HTTPException`` comes first, then those for its class and base
+    classes. Handlers for ``Exception`` and 500 are called by Starlette's outermost middleware.
+    """
+    handlers = request.app.exception_handlers
+    keys: list[Any] = [*type(error).__mro__]
+    if isinstance(error, HTTPException):
+        keys.insert(0, error.status_code)
+    return next(
+        (handlers[key] for key in keys if key in handlers and key not in {Exception, 500}), None
+    )
