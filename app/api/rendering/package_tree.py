@@ -8,11 +8,17 @@ cycle reaches, the first one becomes a root. There is no recursion, so depth is 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import NamedTuple, TypeAlias
 
 import msgspec
 import orjson
+from anyio import to_thread
+
+from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
+from ...db.read.package import FrameworkSnapshot
+from ...query import page
+from .renderer import Renderer
 
 Write: TypeAlias = bytes | str
 """Something to write: JSON, or the identifier of an item that is followed by its children."""
@@ -80,6 +86,34 @@ def parse_tree_item(body: str, unclosed_json: bytes) -> tuple[str, TreeItem]:
     """
     fields = _ITEM_DECODER.decode(body)
     return fields.identifier, TreeItem(fields.code, fields.item_type, unclosed_json)
+
+
+async def iter_tree_chunks(
+    renderer: Renderer, framework: FrameworkSnapshot, fields: tuple[str, ...] | None
+) -> AsyncIterator[bytes]:
+    """Yield the JSON of a CFPackageWithGroups in chunks of bytes; the tree is its last member.
+
+    ``fields`` are the top-level members to include, such as CFDocument; None means all.
+    """
+    (document,) = await renderer.to_package_objects(DOCUMENTS, [framework.document])
+    items: dict[str, TreeItem] = {}
+    async for bodies in framework.iter_bodies(ITEMS, prefetch=True):
+        unclosed_objects = await renderer.render_unclosed_objects(ITEMS, bodies)
+        items.update(map(parse_tree_item, bodies, unclosed_objects))
+    batches = framework.iter_bodies(ASSOCIATIONS, prefetch=True)
+    associations = [parse_tree_association(body) async for bodies in batches for body in bodies]
+    identifier = renderer.get_package_identifier(framework)
+    head = {"identifier": identifier, "sourcedId": identifier, "CFDocument": document}
+    selected = page.select_fields(head, fields)
+    yield b'{"CFPackageWithGroups":{' if renderer.profile.wraps else b"{"
+    yield orjson.dumps(selected)[1:-1]
+    if fields is None or "structuredContent" in fields:
+        yield b',"structuredContent":' if selected else b'"structuredContent":'
+        tree = iter_tree_json(items, associations)
+        # Each chunk is built in a thread, because a large tree would block the event loop.
+        while chunk := await to_thread.run_sync(next, tree, b""):
+            yield chunk
+    yield b"}}" if renderer.profile.wraps else b"}"
 
 
 def iter_tree_json(

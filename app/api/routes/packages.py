@@ -1,22 +1,20 @@
 """CFPackages: a whole framework, read as a package or as a tree, uploaded, or replaced."""
 
-from collections.abc import AsyncIterator
 from dataclasses import asdict
 from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-import orjson
 from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 
 from ...case.model import CFPackage
 from ...case.package import PreparedPackage, UploadedCFPackage
 from ...case.package_stream import parse_package_lazily
-from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
-from ...db.read.package import FrameworkSnapshot, find_document_id
+from ...case.resources import ASSOCIATIONS, ITEMS
+from ...db.read.package import find_document_id
 from ...db.write.upload.package import UploadResult, write_package
-from ...query import page, params
+from ...query import params
 from ...repair.reader import repair_and_parse
 from ...repair.repair_log import RepairSummary
 from ..caching.package_response import Fields, PackageFormat, respond_with_package
@@ -32,12 +30,7 @@ from ..dependencies import (
 )
 from ..echoed_values import EchoedValuesDep
 from ..openapi import examples, operations
-from ..rendering.package_tree import (
-    TreeItem,
-    iter_tree_json,
-    parse_tree_association,
-    parse_tree_item,
-)
+from ..rendering.package_tree import iter_tree_chunks
 from ..rendering.renderer import Renderer
 from ..request_body import RawBody, upload_slot
 from ..responses import json_response, require_same_identifier
@@ -108,7 +101,7 @@ async def get_package_tree(
 ) -> Response:
     """Return a package as a tree: each item contains its children (CFPackageWithGroups)."""
     fields = _parse_selected_fields(request, renderer, TREE_FIELDS)
-    view = PackageFormat("CFPackageWithGroups", _iter_tree_chunks, fields)
+    view = PackageFormat("CFPackageWithGroups", iter_tree_chunks, fields)
     return await respond_with_package(request, state, renderer, sourced_id, view)
 
 
@@ -121,34 +114,6 @@ def _parse_selected_fields(
     if not profile.sourced_ids:  # packages of the standard have no identifier of their own
         allowed_fields = tuple(name for name in allowed_fields if name not in PACKAGE_IDS)
     return params.parse_field_names(query, allowed_fields, profile.get_query_rules())
-
-
-async def _iter_tree_chunks(
-    renderer: Renderer, framework: FrameworkSnapshot, fields: Fields
-) -> AsyncIterator[bytes]:
-    """Yield the JSON of a CFPackageWithGroups in chunks of bytes; the tree is its last member.
-
-    ``fields`` are the top-level members to include, such as CFDocument; None means all.
-    """
-    (document,) = await renderer.to_package_objects(DOCUMENTS, [framework.document])
-    items: dict[str, TreeItem] = {}
-    async for bodies in framework.iter_bodies(ITEMS, prefetch=True):
-        unclosed_objects = await renderer.render_unclosed_objects(ITEMS, bodies)
-        items.update(map(parse_tree_item, bodies, unclosed_objects))
-    batches = framework.iter_bodies(ASSOCIATIONS, prefetch=True)
-    associations = [parse_tree_association(body) async for bodies in batches for body in bodies]
-    identifier = renderer.get_package_identifier(framework)
-    head = {"identifier": identifier, "sourcedId": identifier, "CFDocument": document}
-    selected = page.select_fields(head, fields)
-    yield b'{"CFPackageWithGroups":{' if renderer.profile.wraps else b"{"
-    yield orjson.dumps(selected)[1:-1]
-    if fields is None or "structuredContent" in fields:
-        yield b',"structuredContent":' if selected else b'"structuredContent":'
-        tree = iter_tree_json(items, associations)
-        # Each chunk is built in a thread, because a large tree would block the event loop.
-        while chunk := await to_thread.run_sync(next, tree, b""):
-            yield chunk
-    yield b"}}" if renderer.profile.wraps else b"}"
 
 
 @vendor_router.post(
