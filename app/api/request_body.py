@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from io import BytesIO
 from typing import Annotated, TypeVar
 
 from anyio import fail_after, to_thread
 from fastapi import Depends, Request
 
+from ..case.model import Entity
 from ..case.validation.limits import LARGE_BODY_BYTES
+from ..case.validation.parsing import ParsedBody, parse_json_body
 from ..exceptions import (
     BadRequest,
     ContentTooLarge,
@@ -20,8 +23,10 @@ from ..exceptions import (
     UnsupportedMediaType,
 )
 from .dependencies import get_app_state
+from .responses import require_same_identifier
 
 T = TypeVar("T")
+EntityT = TypeVar("EntityT", bound=Entity)
 
 MIN_BYTES_PER_SECOND = 10_000
 """Rate at which a body must arrive, in addition to the timeout that every body may take."""
@@ -78,6 +83,24 @@ async def parse_body(request: Request, raw_body: bytes, parse: Callable[[], T]) 
         return parse()
     async with upload_slot(request):
         return await to_thread.run_sync(parse)
+
+
+async def parse_entity(
+    request: Request,
+    identifier: str,
+    raw_body: bytes,
+    schema: type[EntityT],
+    wrappers: tuple[str, ...],
+) -> ParsedBody[EntityT]:
+    """Parse the body of a PUT into a ``ParsedBody`` with an entity of the class ``schema``.
+
+    ``identifier`` is the identifier in the path. The body may be wrapped in an object with one of
+    the names in ``wrappers``. Raises ``BadRequest`` if the identifiers in path and body differ, and
+    ``UnprocessableContent`` if the entity is not valid.
+    """
+    body = await parse_body(request, raw_body, partial(parse_json_body, schema, raw_body, wrappers))
+    require_same_identifier(identifier, body.entity.identifier)
+    return body
 
 
 @asynccontextmanager

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastapi import Response
+
 from ...case.resources import DOCUMENTS, ITEMS, SUBJECTS, ResourceType
 from ...query.params import PageLimits
 from ..profiles import ApiProfile
@@ -70,6 +72,60 @@ def describe_errors(*statuses: int) -> dict[int | str, Schema]:
     }
     # The default also keeps FastAPI from describing its own validation error, which is never sent.
     return responses | {"default": {"description": "Any other error", "content": content}}
+
+
+def describe_get(resource: ResourceType) -> dict[str, Any]:
+    """Describe GET of one entity of a CASE class, as keyword arguments of ``router.get``.
+
+    The response of a class with a hierarchy, such as CFConcepts, also has the entity's descendants.
+    """
+    name = resource.name
+    options: dict[str, Any] = {
+        "operation_id": f"get{name}",
+        "summary": f"Get a {name}",
+        "response_model": resource.schema,
+        "response_description": f"The {name}.",
+        "responses": describe_errors(400, 404),
+        "openapi_extra": describe_query_parameters(*ENTITY_PARAMETERS),
+    }
+    if resource.with_descendants:
+        content = f"The {name}, then those whose hierarchyCode continues its own."
+        options |= {
+            "summary": f"Get a {name} and those below it in the hierarchy",
+            "response_model": None,
+            "responses": describe_success(200, content, f"{name}Set") | describe_errors(400, 404),
+        }
+    return options
+
+
+def describe_list(resource: ResourceType) -> dict[str, Any]:
+    """Describe the list of a CASE class, as keyword arguments of ``router.get``."""
+    return {
+        "operation_id": f"getAll{resource.collection}",
+        "summary": f"List {resource.collection}",
+        "responses": describe_list_response(resource) | describe_errors(400),
+        "openapi_extra": describe_list_parameters(resource),
+    }
+
+
+def describe_put(
+    resource: ResourceType, example: Any, *, wrapper: str | None = None
+) -> dict[str, Any]:
+    """Describe PUT of one entity of a CASE class, as keyword arguments of ``router.put``.
+
+    A PUT replaces the whole entity, is idempotent, and returns 201 without a body, on creation and
+    on replacement alike (guide, "All PUT endpoints are idempotent upserts"). ``example`` and
+    ``wrapper`` are those of ``describe_request_body``.
+    """
+    return {
+        "operation_id": f"put{resource.name}",
+        "summary": f"Create or replace a {resource.name}",
+        "status_code": 201,
+        "response_class": Response,  # has no media type, so that OpenAPI describes no content
+        "responses": describe_success(201, "Stored; no body.")
+        | describe_errors(400, 409, 413, 422),
+        "openapi_extra": describe_request_body(resource.name, example, wrapper=wrapper),
+    }
 
 
 def describe_request_body(

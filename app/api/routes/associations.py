@@ -5,19 +5,28 @@ GET of CFItemAssociations takes an item's identifier, PUT and DELETE an associat
 
 from collections.abc import AsyncIterator
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
+from ...case.model import CFAssociation
 from ...case.resources import ASSOCIATIONS, ITEMS
 from ...db.read import entities
 from ...db.write import entities as store
-from ..dependencies import DatabaseDep, DeleteAccess, ReadAccess, RendererDep, SourcedId
+from ..dependencies import (
+    DatabaseDep,
+    DeleteAccess,
+    ReadAccess,
+    RendererDep,
+    SourcedId,
+    WriteAccess,
+)
+from ..echoed_values import EchoedValuesDep
 from ..openapi import examples, operations
 from ..rendering.renderer import Renderer
+from ..request_body import RawBody, parse_entity
 from ..responses import JSON
 from ..routing import CompiledRoute
-from .entities import add_entity_route
-from .puts import add_put_route
+from .entities import respond_with_entity
 
 BATCH_SIZE = 250
 """Associations read and sent at a time. A client that stalls costs the server one batch, and 1 MB
@@ -26,7 +35,17 @@ of identifiers for each 25,000 associations."""
 router = APIRouter(route_class=CompiledRoute)
 vendor_router = APIRouter(route_class=CompiledRoute)
 
-add_entity_route(router, ASSOCIATIONS, "/CFAssociations/{sourcedId}", "Return one association.")
+
+@router.get("/CFAssociations/{sourcedId}", **operations.describe_get(ASSOCIATIONS))
+async def get_association(
+    _caller: ReadAccess,
+    sourced_id: SourcedId,
+    request: Request,
+    db: DatabaseDep,
+    renderer: RendererDep,
+) -> Response:
+    """Return one association."""
+    return await respond_with_entity(ASSOCIATIONS, sourced_id, request, db, renderer)
 
 
 @router.get(
@@ -68,17 +87,23 @@ async def _iter_chunks(
     yield b"]}"
 
 
-add_put_route(
-    vendor_router,
-    ASSOCIATIONS,
+@vendor_router.put(
     "/CFItemAssociations/{sourcedId}",
-    store.put_association,
-    wrapper="association",
-    description="Create or replace an association.",
-    request_body=operations.describe_request_body(
-        "CFAssociation", examples.ASSOCIATION, wrapper="association"
-    ),
+    **operations.describe_put(ASSOCIATIONS, examples.ASSOCIATION, wrapper="association"),
 )
+async def put_association(
+    _caller: WriteAccess,
+    sourced_id: SourcedId,
+    request: Request,
+    db: DatabaseDep,
+    raw_body: RawBody,
+    echoed: EchoedValuesDep,
+) -> Response:
+    """Create or replace an association."""
+    wrappers = ("association", "CFAssociation")
+    body = await parse_entity(request, sourced_id, raw_body, CFAssociation, wrappers)
+    await store.put_association(db, body.entity, path_prefix=body.path_prefix, echoed=echoed)
+    return Response(status_code=201)
 
 
 @vendor_router.delete(

@@ -8,13 +8,12 @@ from ...case.validation.parsing import ParsedBody
 from ...case.validation.problems import REQUIRED
 from ...db.write import entities as store
 from ...exceptions import UnprocessableContent
-from ..dependencies import DatabaseDep, SourcedId, WriteAccess
+from ..dependencies import DatabaseDep, ReadAccess, RendererDep, SourcedId, WriteAccess
 from ..echoed_values import EchoedValuesDep
 from ..openapi import examples, operations
-from ..request_body import RawBody
+from ..request_body import RawBody, parse_entity
 from ..routing import CompiledRoute
-from . import puts
-from .entities import add_entity_route, add_list_route
+from .entities import respond_with_entity, respond_with_list_page
 
 router = APIRouter(prefix="/CFDocuments", route_class=CompiledRoute)
 vendor_router = APIRouter(prefix="/CFDocuments", route_class=CompiledRoute)
@@ -32,17 +31,27 @@ class _LenientDocumentBody(CFPckgDocument):
     CFPackageURI: LinkURI
 
 
-add_list_route(router, DOCUMENTS, description="List documents.")
-add_entity_route(router, DOCUMENTS, description="Return one document.")
+@router.get("", **operations.describe_list(DOCUMENTS))
+async def list_documents(
+    _caller: ReadAccess, request: Request, db: DatabaseDep, renderer: RendererDep
+) -> Response:
+    """List documents."""
+    return await respond_with_list_page(DOCUMENTS, request, db, renderer)
 
 
-@vendor_router.put(
-    "/{sourcedId}",
-    operation_id="putCFDocument",
-    summary="Create or replace a CFDocument",
-    openapi_extra=operations.describe_request_body("CFDocument", examples.DOCUMENT),
-    **puts.OPTIONS,
-)
+@router.get("/{sourcedId}", **operations.describe_get(DOCUMENTS))
+async def get_document(
+    _caller: ReadAccess,
+    sourced_id: SourcedId,
+    request: Request,
+    db: DatabaseDep,
+    renderer: RendererDep,
+) -> Response:
+    """Return one document."""
+    return await respond_with_entity(DOCUMENTS, sourced_id, request, db, renderer)
+
+
+@vendor_router.put("/{sourcedId}", **operations.describe_put(DOCUMENTS, examples.DOCUMENT))
 async def put_document(
     _caller: WriteAccess,
     sourced_id: SourcedId,
@@ -57,17 +66,15 @@ async def put_document(
     """
     body: ParsedBody[CFPckgDocument]
     try:
-        body = await puts.parse_entity(request, sourced_id, raw_body, CFDocument, WRAPPERS)
+        body = await parse_entity(request, sourced_id, raw_body, CFDocument, WRAPPERS)
     except UnprocessableContent as error:
         if not _lacks_only_case_version(error):
             raise
         if not await store.document_lacks_case_version(db, sourced_id):
             raise
-        body = await puts.parse_entity(
-            request, sourced_id, raw_body, _LenientDocumentBody, WRAPPERS
-        )
+        body = await parse_entity(request, sourced_id, raw_body, _LenientDocumentBody, WRAPPERS)
     await store.put_document(db, body.entity, path_prefix=body.path_prefix, echoed=echoed)
-    return Response(status_code=puts.CREATED)
+    return Response(status_code=201)
 
 
 def _lacks_only_case_version(error: UnprocessableContent) -> bool:
