@@ -86,7 +86,7 @@ class TestModeMiddleware:
             if is_test_api:
                 self._reject_cross_site_request(scope["method"], headers)
                 self._require_token(headers)
-            elif self._token and not namespaces.exists(name):
+            elif self._token and name not in namespaces.by_name:
                 hint = f"create it with GET /ns/{name}{TEST_API_PREFIX} and the test API token"
                 raise NotFound("namespace", name, hint)
             namespace = scope[NAMESPACE] = await namespaces.get_or_create(name)

@@ -278,7 +278,8 @@ class NamespaceRegistry:
         self._settings, self._cloner, self._create_state = settings, cloner, create_state
         self._seed = seed
         self._empty: str | None = None
-        self._namespaces: dict[str, Namespace] = {}
+        self.by_name: dict[str, Namespace] = {}
+        """All existing test namespaces."""
         self._stacks: dict[str, AsyncExitStack] = {}
         self._create_lock = asyncio.Lock()
 
@@ -303,39 +304,37 @@ class NamespaceRegistry:
             try:
                 yield namespaces
             finally:
-                closing = (namespaces._close(name) for name in [*namespaces._namespaces])
+                closing = (namespaces._close(name) for name in [*namespaces.by_name])
                 # If Postgres has stopped before, there is nothing to drop.
                 await asyncio.gather(*closing, return_exceptions=True)
 
-    def list_all(self) -> list[Namespace]:
-        """Return all existing test namespaces."""
-        return list(self._namespaces.values())
-
-    def exists(self, name: str) -> bool:
-        """Return whether a test namespace with this name exists."""
-        return name in self._namespaces
+    def get(self, name: str) -> Namespace:
+        """Return the existing test namespace ``name``. Raises ``NotFound`` if there is none."""
+        if name not in self.by_name:
+            raise NotFound("namespace", name, f"choose from {', '.join(self.by_name)}")
+        return self.by_name[name]
 
     async def get_or_create(self, name: str) -> Namespace:
         """Return a test namespace, which is created with the default seed if it does not exist.
 
         Raises ``BadRequest`` for an invalid name, ``Conflict`` if there are already 32 namespaces.
         """
-        if namespace := self._namespaces.get(name):
+        if namespace := self.by_name.get(name):
             return namespace
         if not NAME_PATTERN.fullmatch(name):
             raise BadRequest(
                 f"invalid namespace {name!r}: use 1 to 40 of the characters a-z, 0-9 and -"
             )
         async with self._create_lock:
-            return self._namespaces.get(name) or await self._create(name)
+            return self.by_name.get(name) or await self._create(name)
 
     async def _create(self, name: str) -> Namespace:
-        if len(self._namespaces) >= MAX_NAMESPACES:
+        if len(self.by_name) >= MAX_NAMESPACES:
             raise Conflict(
                 f"there are already {MAX_NAMESPACES} namespaces: drop one with DELETE "
-                f"/_test/namespaces/NAME ({', '.join(self._namespaces)})"
+                f"/_test/namespaces/NAME ({', '.join(self.by_name)})"
             )
-        default = self._namespaces.get(DEFAULT_NAMESPACE)
+        default = self.by_name.get(DEFAULT_NAMESPACE)
         seed, settings = default.seed if default else self._seed, self._settings
         if name != DEFAULT_NAMESPACE:
             pool_size = min(settings.pool_size, MAX_POOL_SIZE)
@@ -350,7 +349,7 @@ class NamespaceRegistry:
             await clone.drop()
             raise
         namespace = Namespace(name, app_state, proxy, self._cloner, clone)
-        self._namespaces[name], self._stacks[name] = namespace, stack
+        self.by_name[name], self._stacks[name] = namespace, stack
         return namespace
 
     async def drop(self, name: str) -> None:
@@ -360,9 +359,7 @@ class NamespaceRegistry:
         """
         if name == DEFAULT_NAMESPACE:
             raise Conflict("the default namespace cannot be dropped: use POST /_test/reset")
-        if name not in self._namespaces:
-            raise NotFound("namespace", name, f"choose from {', '.join(self._namespaces)}")
-        seed = self._namespaces[name].seed
+        seed = self.get(name).seed
         await self._close(name)
         self._drop_unused_seed(seed)
 
@@ -384,10 +381,10 @@ class NamespaceRegistry:
         return self._empty
 
     def _drop_unused_seed(self, name: str) -> None:
-        seeds = {self._seed, *(namespace.seed for namespace in self._namespaces.values())}
+        seeds = {self._seed, *(namespace.seed for namespace in self.by_name.values())}
         if name not in seeds:
             self._cloner.drop_in_background(name)
 
     async def _close(self, name: str) -> None:
-        await self._namespaces.pop(name).drop_databases()
+        await self.by_name.pop(name).drop_databases()
         await self._stacks.pop(name).aclose()

@@ -7,7 +7,6 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from ..exceptions import NotFound
 from ..web import auth
 from ..web.pages import PageRoute, render_page
 from .faults import SELECTION_FIELDS, FaultRule
@@ -29,18 +28,14 @@ async def show_test_mode_page(
     ``namespace`` is its name. If it is empty, the page shows the namespace of the request. Raises
     ``NotFound`` for an unknown name.
     """
-    name = namespace or current.name
-    namespaces = {candidate.name: candidate for candidate in registry.list_all()}
-    if name not in namespaces:
-        raise NotFound("namespace", name, f"choose from {', '.join(namespaces)}")
-    selected = namespaces[name]
+    selected = registry.get(namespace or current.name)
     entries = selected.request_log.list_newest(MAX_SHOWN_REQUESTS)
     return await render_page(
         request,
         "test_mode.html",
         title="Test mode",
-        namespace=name,
-        namespaces=list(namespaces),
+        namespace=selected.name,
+        namespaces=list(registry.by_name),
         faults=[_describe_rule(rule) for rule in selected.faults.rules],
         entries=[_describe_entry(entry) for entry in entries],
         total=len(selected.request_log),

@@ -250,7 +250,7 @@ async def delete_snapshot(name: str, namespace: NamespaceDep) -> Response:
 @router.get("/namespaces")
 async def list_namespaces(namespaces: RegistryDep) -> Response:
     """Return a description of each test namespace, as ``describe_namespace`` does for one."""
-    return json_response([_namespace_to_dict(namespace) for namespace in namespaces.list_all()])
+    return json_response([_namespace_to_dict(each) for each in namespaces.by_name.values()])
 
 
 @router.delete("/namespaces/{name}")

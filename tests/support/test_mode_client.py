@@ -69,7 +69,7 @@ async def open_namespace(app: FastAPI, name: str) -> AsyncIterator[NamespaceClie
 
 async def list_idle_clones(app: FastAPI, clones: ListDatabases) -> set[str]:
     """Wait until no database clone is being dropped, then return the names of all clones."""
-    for namespace in app.state.namespaces.list_all():
+    for namespace in app.state.namespaces.by_name.values():
         await asyncio.gather(*namespace._drops)
     await app.state.namespaces._cloner.wait_for_drops()
     return await clones()

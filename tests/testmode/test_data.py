@@ -86,11 +86,7 @@ async def test_running_request_keeps_its_data_during_reset(
     namespace: NamespaceClient, testmode_app: FastAPI, clones: ListDatabases
 ) -> None:
     """The reset does not wait for it but uses another clone; both clones are reused later."""
-    (own,) = (
-        candidate
-        for candidate in testmode_app.state.namespaces.list_all()
-        if candidate.name == "default"
-    )
+    own = testmode_app.state.namespaces.by_name["default"]
     counts = []
     for _ in range(3):
         body = await namespace.put_document()
