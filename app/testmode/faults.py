@@ -20,6 +20,8 @@ from ..exceptions import CaseServerError, ErrorCode
 from .request_log import LoggedRequest, RequestFilter
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 Seconds = Annotated[float, Field(gt=0, le=300)]
@@ -152,34 +154,17 @@ class FaultRule:
         return {**fields, "matched": self.matched, "applied": self.applied}
 
 
-class FaultList:
-    """The faults of a test namespace; if several apply to a request, the first is injected."""
+def count_and_choose_fault(rules: Iterable[FaultRule], entry: LoggedRequest) -> Fault | None:
+    """Return the first fault that applies to a request, or None.
 
-    def __init__(self) -> None:
-        self.rules: list[FaultRule] = []
-
-    def replace(self, faults: list[Fault]) -> None:
-        """Replace all faults with new ones, whose counts of matching requests start at 0."""
-        self.rules = [FaultRule(fault) for fault in faults]
-
-    def add(self, faults: list[Fault]) -> None:
-        """Append faults to the list.
-
-        Faults that were added earlier take precedence.
-        """
-        self.rules += [FaultRule(fault) for fault in faults]
-
-    def count_and_choose_fault(self, entry: LoggedRequest) -> Fault | None:
-        """Return the first fault that applies to a request, or None.
-
-        Increments ``matched`` of every fault whose conditions the request meets, and ``applied`` of
-        the returned fault.
-        """
-        matching_rules = [rule for rule in self.rules if rule.count_and_check_request(entry)]
-        if not matching_rules:
-            return None
-        matching_rules[0].applied += 1
-        return matching_rules[0].fault
+    Increments ``matched`` of every fault whose conditions the request meets, and ``applied`` of the
+    returned fault.
+    """
+    matching_rules = [rule for rule in rules if rule.count_and_check_request(entry)]
+    if not matching_rules:
+        return None
+    matching_rules[0].applied += 1
+    return matching_rules[0].fault
 
 
 async def inject_fault(

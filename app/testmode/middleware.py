@@ -26,7 +26,7 @@ from ..exceptions import (
     Unauthorized,
     UnsupportedMediaType,
 )
-from .faults import inject_fault
+from .faults import count_and_choose_fault, inject_fault
 from .namespaces import DEFAULT_NAMESPACE
 from .request_log import MAX_BODY_BYTES
 
@@ -158,7 +158,7 @@ class TestModeMiddleware:
             token_scope = {**scope, APP_STATE: namespace.app_state}
             body = await recorder.read_ahead()
             entry.client = await _parse_client_id(token_scope, body)
-        fault = namespace.faults.count_and_choose_fault(entry)
+        fault = count_and_choose_fault(namespace.faults, entry)
         try:
             if fault is None:
                 await respond(scope, recorder.receive, recorder.send)

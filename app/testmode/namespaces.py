@@ -25,13 +25,13 @@ from ..db.postgres.clones import DatabaseCloner
 from ..db.write.upload.package import write_package
 from ..exceptions import BadRequest, Conflict, NotFound, ServiceUnavailable
 from .clone import DatabaseClone, DatabaseProxy
-from .faults import FaultList
 from .request_log import RequestLog
 
 if TYPE_CHECKING:
     from ..auth.local_issuer import LocalIssuer
     from ..settings import Settings
     from ..state import AppState
+    from .faults import FaultRule
 
 RESET_TIMEOUT_SECONDS = 0.1
 """Time that a reset waits for requests on the current clone before it creates another one.
@@ -74,7 +74,8 @@ class Namespace:
         settings = app_state.settings
         secrets = (settings.client_secret, settings.test_api_token)
         self.request_log = RequestLog(secret.get_secret_value() for secret in secrets)
-        self.faults = FaultList()
+        self.faults: list[FaultRule] = []
+        """The faults; if several apply to a request, the first is injected."""
         self.generation = 0
         """Number of resets and restores; a request of an earlier generation is not applied."""
         self._proxy, self._cloner = proxy, cloner
@@ -107,7 +108,7 @@ class Namespace:
         async with self._change_lock:
             await self._switch_to_template(self.seed)
         self.request_log.clear()
-        self.faults.replace([])
+        self.faults = []
         self.app_state.clients.clear_failed_logins()
         if self.app_state.issuer:
             self.app_state.issuer.lifetimes.clear()

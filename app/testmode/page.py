@@ -36,7 +36,7 @@ async def show_test_mode_page(
         title="Test mode",
         namespace=selected.name,
         namespaces=list(registry.by_name),
-        faults=[_describe_rule(rule) for rule in selected.faults.rules],
+        faults=[_describe_rule(rule) for rule in selected.faults],
         entries=[_describe_entry(entry) for entry in entries],
         total=len(selected.request_log),
     )

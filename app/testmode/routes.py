@@ -37,7 +37,7 @@ from ..db.write import soft_delete
 from ..exceptions import BadRequest, Conflict, Problem, UnprocessableContent
 from ..repair.reader import repair_and_parse
 from ..sample import read_sample
-from .faults import Fault
+from .faults import Fault, FaultRule
 from .middleware import NAMESPACE, TEST_API_PREFIX
 from .namespaces import NAME_PATTERN, Namespace, NamespaceRegistry
 from .request_log import (
@@ -299,27 +299,28 @@ async def list_faults(namespace: NamespaceDep) -> Response:
     ``matched`` counts those that met the fault's conditions, ``applied`` those that it was injected
     into.
     """
-    return json_response([rule.to_dict() for rule in namespace.faults.rules])
+    return json_response([rule.to_dict() for rule in namespace.faults])
 
 
 @router.put("/faults")
 async def replace_faults(request: Request, namespace: NamespaceDep) -> Response:
     """Replace all faults of the test namespace with those in the request body."""
-    namespace.faults.replace(await _parse_body(request, FAULTS))
+    namespace.faults = [FaultRule(fault) for fault in await _parse_body(request, FAULTS)]
     return await list_faults(namespace)
 
 
 @router.post("/faults")
 async def add_faults(request: Request, namespace: NamespaceDep) -> Response:
     """Append the faults in the request body to the existing faults, which take precedence."""
-    namespace.faults.add(await _parse_body(request, FAULTS))
+    faults = await _parse_body(request, FAULTS)
+    namespace.faults += map(FaultRule, faults)
     return await list_faults(namespace)
 
 
 @router.delete("/faults")
 async def clear_faults(namespace: NamespaceDep) -> Response:
     """Remove all faults, so that requests get normal responses again."""
-    namespace.faults.replace([])
+    namespace.faults = []
     return Response(status_code=204)
 
 
@@ -416,7 +417,7 @@ def _namespace_to_dict(namespace: Namespace) -> dict[str, Any]:
         "namespace": namespace.name,
         "base_url": namespace.app_state.settings.base_url,
         "snapshots": list(namespace.snapshots),
-        "faults": len(namespace.faults.rules),
+        "faults": len(namespace.faults),
         "requests": len(namespace.request_log),
     }
 

@@ -20,8 +20,7 @@ from support.test_mode_client import (
 
 from case_server.api.profiles import PROFILES, ApiProfile
 from case_server.exceptions import ServiceUnavailable
-from case_server.testmode import namespaces
-from case_server.testmode.faults import FaultList
+from case_server.testmode import middleware, namespaces
 
 
 async def test_namespaces_separate_data_faults_and_request_logs(
@@ -212,7 +211,7 @@ async def test_errors_in_namespace_have_form_of_profile(
     def fail(*_: object) -> None:
         raise RuntimeError("an unhandled error")
 
-    monkeypatch.setattr(FaultList, "count_and_choose_fault", fail)
+    monkeypatch.setattr(middleware, "count_and_choose_fault", fail)
     for client in (namespace, other):
         check(await client.call("GET", path), 500)
 
