@@ -21,7 +21,7 @@ from ..case.types import ASSOCIATION_TYPE_PATTERN, IDENTIFIER_PATTERN, PATTERN_M
 from ..db.pool import Database
 from ..db.write.upload.change_counts import ChangeCounts
 from ..db.write.upload.loss_guard import DataLossError, raise_for_data_loss
-from ..db.write.upload.package import Guard, write_package
+from ..db.write.upload.package import write_package
 from ..exceptions import CaseServerError, CommandError, Problem
 from ..formats.reader import read_framework
 from ..lint.structure import LintWarning, find_structural_violations
@@ -106,7 +106,7 @@ class Importer:
         An error, such as an invalid package, is stored in the result, and the next source follows.
         Without a database, the sources are only validated.
         """
-        results: list[ImportResult] = []
+        names_by_document: dict[str | None, str] = {}
         for source in sources:
             result = ImportResult(source.name, dry_run=self.dry_run)
             start = time.monotonic()
@@ -121,10 +121,15 @@ class Importer:
                 if isinstance(error, DataLossError):
                     result.counts = error.counts
             result.seconds = round(time.monotonic() - start, 2)
-            if self.dry_run and (note := _explain_repeated_document(result, results)):
-                result.notes.append(note)
+            if self.dry_run and (earlier_name := names_by_document.get(result.document)):
+                # A dry run stores nothing, so the changes of the earlier source are missing.
+                result.notes.append(
+                    f"the dry run compares it with the database, not with {earlier_name}, which "
+                    "has the same document and would be imported before it"
+                )
+            if result.document:
+                names_by_document[result.document] = source.name
             progress("")
-            results.append(result)
             yield result
 
     def _build_hints(self, problems: Sequence[Problem]) -> list[str]:
@@ -149,7 +154,16 @@ class Importer:
     ) -> None:
         progress("reading")
         raw = source.read()
-        package, result.repairs = self._parse(source, raw)
+        if source.file_format == "case-json":
+            reject_non_package_json(raw)
+        package, result.repairs = read_framework(
+            raw,
+            source.file_format,
+            replace(self.metadata, changed=source.changed or datetime.now(UTC)),
+            strict=self.strict,
+            allow_dense=source.allow_dense,
+            options=self.options,
+        )
         result.document = package.document_identifier
         result.identifier_source = package.derived.identifier_source
         result.items = package.count_entities(ITEMS.name)
@@ -158,33 +172,17 @@ class Importer:
         if database is None:
             result.status = "valid"
             return
-        guard: Guard | None = None if self.allow_deletes else raise_for_data_loss
         write_result = await write_package(
             database,
             package,
             progress=progress,
             echoed=_detect_echoed_values(raw, package, self.base_url),
-            guard=guard,
+            guard=None if self.allow_deletes else raise_for_data_loss,
             dry_run=self.dry_run,
         )
         result.counts = write_result.counts
         replaced = "replaced" if write_result.changed_count else "unchanged"
         result.status = "created" if write_result.is_created else replaced
-
-    def _parse(
-        self, source: PackageSource, raw: bytes
-    ) -> tuple[PreparedPackage, list[RepairSummary]]:
-        if source.file_format == "case-json":
-            reject_non_package_json(raw)
-        metadata = replace(self.metadata, changed=source.changed or datetime.now(UTC))
-        return read_framework(
-            raw,
-            source.file_format,
-            metadata,
-            strict=self.strict,
-            allow_dense=source.allow_dense,
-            options=self.options,
-        )
 
 
 def _detect_echoed_values(
@@ -219,27 +217,6 @@ def _find_loopback_url(uri: str) -> str | None:
         return None
     path, prefix, _ = parts.path.partition(SDK.prefix)
     return f"{parts.scheme}://{parts.netloc}{path}" if is_local and prefix else None
-
-
-def _explain_repeated_document(
-    result: ImportResult, earlier_results: Sequence[ImportResult]
-) -> str | None:
-    """Return a note if a source of a dry run has the same document as an earlier source.
-
-    Returns None otherwise. A dry run stores nothing, so it compares each source with the database
-    only, without the changes that an earlier source would make.
-    """
-    earlier_sources = [
-        earlier_result.source
-        for earlier_result in earlier_results
-        if earlier_result.document == result.document
-    ]
-    if not result.document or not earlier_sources:
-        return None
-    return (
-        f"the dry run compares it with the database, not with {earlier_sources[-1]}, which has "
-        "the same document and would be imported before it"
-    )
 
 
 def require_writable_report_path(path: Path) -> None:
