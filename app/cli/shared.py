@@ -232,36 +232,22 @@ def load_settings(**flags: Any) -> Settings:
     try:
         return Settings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
-        problems = "; ".join(
-            f"{_format_setting_prefix(detail['loc'])}"
-            + detail["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-            + _format_invalid_number(detail)
-            for detail in error.errors()
-        )
+        problems = "; ".join(map(_format_setting_error, error.errors()))
         # Without its cause, because that repeats all values, also passwords.
         raise CommandError(f"invalid settings: {problems}") from None
 
 
-def _format_invalid_number(detail: ErrorDetails) -> str:
-    """Format the rejected value of a numeric setting for its error message: " (got 99999)".
+def _format_setting_error(detail: ErrorDetails) -> str:
+    """Format an error of pydantic as ``CASE_SERVER_PORT: must be … (got 99999)``.
 
-    ``detail`` is an error of pydantic. Returns "" for a setting that is not a number, because its
-    value may be a secret.
+    The rejected value is named for numbers only, because any other may be a secret.
     """
-    field = Settings.model_fields.get(str(next(iter(detail["loc"]), "")))
-    return f" (got {detail['input']})" if field and field.annotation in {int, float} else ""
-
-
-def _format_setting_prefix(location: tuple[int | str, ...]) -> str:
-    """Return the prefix of an error message about a setting, such as ``CASE_SERVER_PORT: ``.
-
-    ``location`` is the ``loc`` of a pydantic error, for example ``("port",)``. If it is empty, the
-    prefix is "".
-    """
-    if not location:
-        return ""
-    name = str(location[0])
-    return f"{get_environment_variable(name) if name in Settings.model_fields else name}: "
+    name = str(next(iter(detail["loc"]), ""))
+    field = Settings.model_fields.get(name)
+    prefix = f"{get_environment_variable(name) if field else name}: " if name else ""
+    message = detail["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    number = f" (got {detail['input']})" if field and field.annotation in {int, float} else ""
+    return f"{prefix}{message}{number}"
 
 
 def warn_about_unknown_variables(environment: Mapping[str, str]) -> None:
