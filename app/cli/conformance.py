@@ -10,15 +10,10 @@ import click
 
 from ..conformance.check import GROUPS
 from ..conformance.checks import BY_ID, CHECKS
-from ..conformance.client import ClientAuth
+from ..conformance.client import ClientAuth, ServerUnderTest
 from ..conformance.output import format_json, format_junit, format_text
 from ..conformance.profiles import PROFILE_SPECS, parse_base_url_and_profile
-from ..conformance.runner import (
-    CheckSelection,
-    ConformanceReport,
-    ProgressCallbacks,
-    run_conformance_tests,
-)
+from ..conformance.runner import CheckSelection, ConformanceReport, run_conformance_tests
 from ..net.oauth import ClientCredentials
 from ..transfer.console import print_note, show_status
 from .options import CLIENT_VARIABLES, add_token_options
@@ -110,12 +105,15 @@ def report_conformance(**flags: Any) -> None:
     base_url, profile = parse_base_url_and_profile(flags["url"], flags["profile"])
     selection = CheckSelection(flags["only"], flags["skip"], flags["write"], flags["extensions"])
     _refuse_unasked_writes(selection)
-    progress = ProgressCallbacks(show_status, print_note)
-    if flags["quiet"]:
-        progress = ProgressCallbacks(lambda _: None, lambda _: None)
-    report = run_conformance_tests(base_url, profile, _make_client_auth(flags), selection, progress)
+    on_wait, show_stage = (_ignore, _ignore) if flags["quiet"] else (print_note, show_status)
+    server = ServerUnderTest(base_url, profile, _make_client_auth(flags), on_wait)
+    report = run_conformance_tests(server, selection, show_stage)
     write_report(flags["output"], _format_report(report, flags), STYLES)
     sys.exit(report.count("failed") > 0)
+
+
+def _ignore(_: str) -> None:
+    pass
 
 
 def _refuse_unasked_writes(selection: CheckSelection) -> None:

@@ -11,23 +11,13 @@ from ..exceptions import CommandError
 from ..formatting import format_connection_error
 from .check import EXTENSIONS, GROUPS, Check, CheckResult, Outcome, run_check
 from .checks import CHECKS
-from .client import ClientAuth, ServerUnderTest
+from .client import ServerUnderTest
 from .existing_data import ExistingEntities
 from .profiles import PLATFORM, ProfileSpec
 from .responses import CheckFailed, describe_request, describe_response
 from .test_data import TestDataWriter
 
 DOCUMENTS_PATH = "/CFDocuments"
-
-
-@dataclass(frozen=True)
-class ProgressCallbacks:
-    """Two functions that a run calls with a message: on each step and before each wait."""
-
-    stage: Callable[[str], None]
-    """Called with the current step, and with an empty string at the end."""
-    wait: Callable[[str], None]
-    """Called before each wait that the server asks for."""
 
 
 @dataclass(frozen=True)
@@ -59,23 +49,18 @@ class ConformanceReport:
 
 
 def run_conformance_tests(
-    base_url: str,
-    profile: ProfileSpec,
-    auth: ClientAuth,
-    selection: CheckSelection,
-    progress: ProgressCallbacks,
+    server: ServerUnderTest, selection: CheckSelection, show_stage: Callable[[str], None]
 ) -> ConformanceReport:
     """Run the selected checks against a server, delete the test data and return the report.
 
-    ``auth`` is the access token, or the credentials to request one. ``selection`` names the checks
-    to run. The functions of ``progress`` are called before each step and each wait. Raises
-    ``CommandError`` if the server cannot be reached or refuses the client, or if no check is
-    selected.
+    ``selection`` names the checks to run. ``show_stage`` is called with the name of each step, and
+    with an empty string at the end. Closes ``server``. Raises ``CommandError`` if the server cannot
+    be reached or refuses the client, or if no check is selected.
     """
-    server = ServerUnderTest(base_url, profile, auth, progress.wait)
+    base_url, profile = server.base_url, server.profile
     server.existing, server.test_data = ExistingEntities(server), TestDataWriter(server)
     try:
-        progress.stage("connecting")
+        show_stage("connecting")
         require_readable_server(server)
         extensions = selection.extensions
         if extensions is None:
@@ -87,13 +72,13 @@ def run_conformance_tests(
         try:
             results = []
             for check, group in selected:
-                progress.stage(check.id)
+                show_stage(check.id)
                 results.append(run_check(check, group, server))
         finally:
-            progress.stage("deleting test data")
+            show_stage("deleting test data")
             leftovers = server.test_data.delete_written_entities()
     finally:
-        progress.stage("")
+        show_stage("")
         server.close()
     has_writes = any(check.writes for check, _ in selected)
     return ConformanceReport(base_url, profile.name, results, leftovers, extensions, has_writes)
