@@ -160,13 +160,16 @@ async def render_children(
     """
     database = get_app_state(request).database
     attributes = await fetch_document(database, document)
-    children = await fetch_children(database, document, node, level, offset)
+    if node == document:
+        rows = await tree.fetch_roots(database, document, [], MAX_SHOWN_CHILDREN, offset)
+    else:
+        rows = await tree.fetch_children(database, document, [node], MAX_SHOWN_CHILDREN, offset)
     return await render_page(
         request,
         "children.html",
         title=attributes["title"],
         document=attributes,
-        tree=children,
+        tree=_build_child_list(node, rows, level, offset, set()),
         selected=None,
     )
 
@@ -227,22 +230,6 @@ async def fetch_tree(
         tree.fetch_children(database, document, expanded, MAX_SHOWN_CHILDREN),
     )
     return _build_child_list(document, [*roots, *descendants], 1, offset, set(expanded))
-
-
-async def fetch_children(
-    database: Database, document: str, parent: str, level: int, offset: int
-) -> ChildList:
-    """Return at most 200 children of an item or document as a ``ChildList``.
-
-    ``parent`` is the identifier of the item or document. Skips the first ``offset`` children.
-    ``level`` is the level of the children in the tree, 1 at the top.
-    """
-    limit = MAX_SHOWN_CHILDREN
-    if parent == document:
-        rows = await tree.fetch_roots(database, document, [], limit, offset)
-    else:
-        rows = await tree.fetch_children(database, document, [parent], limit, offset)
-    return _build_child_list(parent, rows, level, offset, set())
 
 
 def _build_child_list(
