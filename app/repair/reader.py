@@ -155,7 +155,8 @@ def is_case_server_export(raw: bytes, package: PreparedPackage) -> bool:
             continue
         body = row.body
         if row.kind == DOCUMENTS.name:
-            document_link_json = f',"CFDocumentURI":{_serialize_document_link(row.body)}}}'
+            link = make_document_link(CFPckgDocument.model_validate_json(row.body))
+            document_link_json = f',"CFDocumentURI":{link.model_dump_json(exclude_none=True)}}}'
         elif body.endswith(document_link_json):
             # A package leaves out the link to the document that contains an entity.
             body = f"{body.removesuffix(document_link_json)}}}"
@@ -163,12 +164,6 @@ def is_case_server_export(raw: bytes, package: PreparedPackage) -> bool:
         if position < 0:
             return False
     return b'"CFDefinitions":{"CFConcepts":[' in raw and b',"CFRubrics":[' in raw
-
-
-def _serialize_document_link(document: str) -> str:
-    return make_document_link(CFPckgDocument.model_validate_json(document)).model_dump_json(
-        exclude_none=True
-    )
 
 
 class RepairedPackage:
