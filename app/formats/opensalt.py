@@ -271,22 +271,16 @@ class OpenSaltWriter(FrameworkWriter):
             parent = codes.get(extra_cells[name].get("parentCode") or code.rpartition(".")[0])
             mismatch_count += parent != extra_cells[name].get("parent")
         if mismatch_count:
-            parents = (
-                "parent of 1 item"
-                if mismatch_count == 1
-                else f"parents of {mismatch_count:,} items"
-            )
+            noun = "parent" if mismatch_count == 1 else "parents"
             self.notes.append(
-                f"OpenSALT does not find the {parents}, because a code is missing or occurs twice: "
-                "give it a workbook (.xlsx)"
+                f"OpenSALT does not find the {noun} of {format_count(mismatch_count, 'item')}, "
+                "because a code is missing or occurs twice: give it a workbook (.xlsx)"
             )
 
 
 def _get_node_identifiers(association: JsonObject) -> tuple[str, str]:
-    origin, destination = (
-        association[name]["identifier"] for name in ("originNodeURI", "destinationNodeURI")
-    )
-    return origin, destination
+    origin, destination = association["originNodeURI"], association["destinationNodeURI"]
+    return origin["identifier"], destination["identifier"]
 
 
 def _number_siblings(associations: Sequence[JsonObject]) -> list[tuple[JsonObject, int]]:
