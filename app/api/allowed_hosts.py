@@ -17,10 +17,10 @@ from starlette.types import Scope
 
 from ..exceptions import BadRequest, CaseServerError, MisdirectedRequest
 from ..settings import DEFAULT_CLIENT_SECRET, Settings, is_loopback, normalize_host_name
+from .dependencies import TOKEN_PATHS
 from .exception_handlers import build_error_response
 from .profiles import is_profile_path
 from .responses import json_response
-from .routes.token import TOKEN_PATHS
 
 PROBE_PATHS = {"/health", "/ready"}
 """Paths that supervisors request by the IP address of a container or pod."""

@@ -22,7 +22,6 @@ from ..db.pool import Database
 from ..db.read import entities
 from ..exceptions import Forbidden, MethodNotAllowed, Unauthorized
 from ..state import AppState
-from .openapi import examples
 from .profiles import ApiProfile, find_profile
 from .rendering.renderer import Renderer
 from .responses import reject_nul
@@ -36,6 +35,8 @@ CHANGES: ContextVar[Mapping[str, int]] = ContextVar("changes", default={})  # no
 The keys are ``log_config.CHANGE_FIELDS``."""
 
 TOKEN_PATH = "/oauth2/token"  # noqa: S105  a path, not a password
+TOKEN_PATHS = (TOKEN_PATH, "/oauth/token", "/auth/1.0/token")
+"""The path of the token endpoint and its aliases."""
 
 APP_STATE = "case_server.app_state"
 """Key of the ASGI scope for the state of a request that does not use the application's own."""
@@ -87,7 +88,7 @@ SourcedId = Annotated[
     Path(
         alias="sourcedId",
         description="The identifier.",
-        examples=[examples.ITEM_ID],
+        examples=IDENTIFIER_SCHEMA["examples"],
         json_schema_extra=IDENTIFIER_SCHEMA,
     ),
     AfterValidator(reject_nul),

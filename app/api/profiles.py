@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from ..case.resources import ITEMS, ResourceType
+from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, ResourceType
 from ..db.read.lists.derived_fields import ResourceView
 from ..exceptions import ErrorCode
 from ..query.filter import EXTENDED, PAIR, STANDARD, FilterGrammar
 from ..query.params import PageLimits, QueryRules
-from .rendering.transforms import NEW_IN_1_1
 
 MINOR_CODES: Mapping[ErrorCode, str] = {
     "invalid": "invaliddata",
@@ -32,6 +31,13 @@ MINOR_CODES: Mapping[ErrorCode, str] = {
     "internal": "internal_server_error",
 }
 """The minor codes of the platform profile; other profiles override some of them."""
+
+NEW_IN_1_1 = {
+    DOCUMENTS: ("frameworkType", "caseVersion"),
+    ITEMS: ("subject", "subjectURI"),
+    ASSOCIATIONS: ("notes",),
+}
+"""The fields that CASE 1.1 added to the classes of CASE 1.0."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,9 +13,9 @@ import orjson
 from fastapi import Response
 from pydantic import Field, model_validator
 
+from ..api.dependencies import TOKEN_PATHS
 from ..api.exception_handlers import build_error_response
 from ..api.middleware import TRANSPORT
-from ..api.routes.token import TOKEN_PATHS
 from ..exceptions import CaseServerError, ErrorCode
 from .request_log import LoggedRequest, RequestFilter
 

@@ -12,10 +12,10 @@ from fastapi import Request
 from starlette.datastructures import Headers
 
 from ..api.allowed_hosts import PROBE_PATHS, is_same_origin
-from ..api.dependencies import APP_STATE
+from ..api.dependencies import APP_STATE, TOKEN_PATHS
 from ..api.exception_handlers import build_error_response
 from ..api.middleware import REQUEST_ID, ROUTE_PATH
-from ..api.routes.token import TOKEN_PATHS, OAuthError, parse_token_request
+from ..api.routes.token import OAuthError, parse_token_request
 from ..auth.verifier import get_unverified_client_id
 from ..exceptions import (
     BadRequest,

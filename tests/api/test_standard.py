@@ -17,8 +17,7 @@ from support.packages import repair_package
 from support.selection import mark_slow_except
 
 from case_server.api.openapi import schemas as own
-from case_server.api.profiles import STANDARD_1_0, STANDARD_1_1, ApiProfile
-from case_server.api.rendering.transforms import NEW_IN_1_1
+from case_server.api.profiles import NEW_IN_1_1, STANDARD_1_0, STANDARD_1_1, ApiProfile
 from case_server.case.resources import RESOURCES
 from case_server.case.vocabulary import ASSOCIATION_TYPES_1_0
 from case_server.sample import read_sample

@@ -17,9 +17,8 @@ from ...case.types import IDENTIFIER_SCHEMA
 from ...case.vocabulary import ASSOCIATION_TYPES, ASSOCIATION_TYPES_1_0
 from ...exceptions import CONFORMANT_UUID_PATTERN, ErrorCode, NotFound, UnprocessableContent
 from ..exception_handlers import build_status_info
-from ..profiles import ApiProfile
+from ..profiles import NEW_IN_1_1, ApiProfile
 from ..rendering.renderer import PACKAGE_LINKS
-from ..rendering.transforms import NEW_IN_1_1
 from . import examples
 
 Schema: TypeAlias = dict[str, Any]

@@ -11,17 +11,12 @@ from typing import Any, TypeAlias
 from urllib.parse import quote
 
 from ...case.derived_fields import LINK_TARGETS, NODE_FIELDS, REQUIRED_DEFAULTS
-from ...case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, ResourceType
+from ...case.resources import ASSOCIATIONS, DEFINITIONS, ITEMS, ResourceType
 from ...case.stored_form import LIST_FIELDS
 from ...case.vocabulary import ASSOCIATION_TYPES_1_0, RELATED
+from ..profiles import NEW_IN_1_1
 
 JsonObject: TypeAlias = dict[str, Any]
-
-NEW_IN_1_1 = {
-    DOCUMENTS: ("frameworkType", "caseVersion"),
-    ITEMS: ("subject", "subjectURI"),
-    ASSOCIATIONS: ("notes",),
-}
 
 
 def add_required_fields(resource: ResourceType, entity: JsonObject) -> None:

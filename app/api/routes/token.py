@@ -22,11 +22,10 @@ from ...auth.local_issuer import LocalIssuer
 from ...auth.scopes import Scope, format_scopes, parse_scopes
 from ...auth.throttle import TooManyAttempts
 from ...state import AppState
-from ..dependencies import CALLER_ID, TOKEN_PATH, StateDep
+from ..dependencies import CALLER_ID, TOKEN_PATH, TOKEN_PATHS, StateDep
 from ..request_body import iter_body
 from ..routing import CompiledRoute
 
-TOKEN_PATHS = (TOKEN_PATH, "/oauth/token", "/auth/1.0/token")
 MAX_BODY_BYTES = 64 * 1024
 NO_STORE_HEADERS = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 PUBLIC_KEYS_HEADERS = {"Cache-Control": "public, max-age=60"}
