@@ -19,7 +19,7 @@ from ..exceptions import BadRequest, Problem, UnprocessableContent
 from ..formatting import join_first, truncate
 from ..repair.metadata_options import MetadataOptions
 from ..repair.reader import NO_OPTIONS, RepairOptions, repair_and_parse
-from ..repair.repair_log import RepairSummary, get_value_at
+from ..repair.repair_log import RepairSummary, get_value_at, iter_ancestor_paths
 from . import jsonl
 from .csv import read_csv
 from .file_format import TABLES, FileFormat, reject_unsupported_spreadsheet
@@ -52,16 +52,10 @@ class AssembledPackage:
 
         The location is text such as "row 5, column B". If it is unknown, returns the path itself.
         """
-        if path.startswith("CFDocument"):
-            entity, name = "CFDocument", path.removeprefix("CFDocument").lstrip(".")
-        else:
-            entity, name = path, ""
-            while entity and entity not in self.locations:
-                entity, dot, subfield = (
-                    entity.rpartition(".") if "." in entity else ("", "", entity)
-                )
-                name = f"{subfield}{dot and name and '.'}{name}"
-        return self.locations[entity].describe(name) if entity in self.locations else path
+        for entity in (path, *iter_ancestor_paths(path)):
+            if entity in self.locations:
+                return self.locations[entity].describe(path[len(entity) :].removeprefix("."))
+        return path
 
     def locate_problem(self, problem: Problem) -> Problem:
         """Return a copy of a problem with its location in the file in place of its JSON path.

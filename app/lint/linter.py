@@ -20,9 +20,9 @@ from ..repair.reader import (
     RepairOptions,
     describe_file_error,
 )
-from ..repair.repair_log import EXPLANATIONS, RepairLog
+from ..repair.repair_log import EXPLANATIONS, RepairLog, iter_ancestor_paths
 from .package_index import Node, PackageIndex, get_string
-from .positions import JsonPositionFinder, iter_ancestor_paths
+from .positions import JsonPositionFinder
 from .rules.catalog import BY_ID, JSON, NONSTANDARD_NAME, RULES, SCHEMA
 from .violation import LintResult, Violation
 

@@ -5,24 +5,11 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
-from ..repair.repair_log import join_path
+from ..repair.repair_log import iter_ancestor_paths, join_path
 
 WHITESPACE = re.compile(r"[ \t\r\n]*")
-PATH_SEPARATOR = re.compile(r"[.\[]")
-
-
-def iter_ancestor_paths(path: str) -> Iterator[str]:
-    """Yield the paths of all values that contain the value at ``path``, innermost first.
-
-    ``a[0].b`` yields ``a[0]``, ``a`` and ``""``, which is the path of the whole JSON text.
-    """
-    for separator in reversed(list(PATH_SEPARATOR.finditer(path))):
-        if separator.start():
-            yield path[: separator.start()]
-    if path:
-        yield ""
 
 
 class JsonPositionFinder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
@@ -91,6 +92,7 @@ MAX_EXAMPLE_CHARS = 200
 MAX_LISTED_FIELDS = 200
 MAX_FIELD_CHARS = 100
 
+PATH_SEPARATOR = re.compile(r"[.\[]")
 PATH_STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 
@@ -233,6 +235,18 @@ def get_value_at(tree: Json, path: str) -> Any:
 def join_path(path: str, field: str) -> str:
     """Append a field name to a path: ``CFDocument`` and ``uri`` give ``CFDocument.uri``."""
     return f"{path}.{field}".strip(".")
+
+
+def iter_ancestor_paths(path: str) -> Iterator[str]:
+    """Yield the paths of all values that contain the value at ``path``, innermost first.
+
+    ``a[0].b`` yields ``a[0]``, ``a`` and ``""``, which is the path of the whole JSON text.
+    """
+    for separator in reversed(list(PATH_SEPARATOR.finditer(path))):
+        if separator.start():
+            yield path[: separator.start()]
+    if path:
+        yield ""
 
 
 def truncate_value(value: Any) -> Any:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from case_server.lint.positions import JsonPositionFinder, iter_ancestor_paths
-from case_server.repair.repair_log import join_path
+from case_server.lint.positions import JsonPositionFinder
+from case_server.repair.repair_log import iter_ancestor_paths, join_path
 
 TEXT = """\
 {
