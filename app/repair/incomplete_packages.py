@@ -77,17 +77,18 @@ class IncompletePackageCompleter:
         metadata.
         """
         edges = self._flatten_nested_items()
-        if self._document is None or not (edges or self._metadata):
+        document = self._document
+        if document is None or not (edges or self._metadata):
             return
         if self._metadata:
-            self._override_metadata(self._metadata)
-        identifier = self._complete_document()
+            self._override_metadata(document, self._metadata)
+        identifier = self._complete_document(document)
         if identifier is None:
             return
         items = [item for item in self._items() if isinstance(item, dict)]
         self._assign_identifiers(items, identifier)
         if edges:
-            self._add_missing_associations(edges, identifier)
+            self._add_missing_associations(edges, document, identifier)
 
     def _unwrap_sets(self) -> None:
         for name, collection in SETS.items():
@@ -184,26 +185,24 @@ class IncompletePackageCompleter:
                 self._log.record_rename(obj, name, standard)
                 self._log.record("field-name", join_path(path, name), name, standard)
 
-    def _override_metadata(self, options: MetadataOptions) -> None:
-        assert self._document is not None
+    def _override_metadata(self, document: Json, options: MetadataOptions) -> None:
         values = {"title": options.title, "creator": options.creator}
         for name, value in values.items():
             if value is not None:
-                self._document[_find_key(self._document, name) or name] = value
+                document[_find_key(document, name) or name] = value
         if options.identifier is not None:
             for name in IDENTIFIER_NAMES:
-                old_value = self._document.pop(_find_key(self._document, name) or name, None)
+                old_value = document.pop(_find_key(document, name) or name, None)
                 if isinstance(old_value, str) and old_value != options.identifier:
                     self.derived.aliases[old_value] = options.identifier
-            self._document["identifier"] = options.identifier
+            document["identifier"] = options.identifier
 
-    def _complete_document(self) -> str | None:
+    def _complete_document(self, document: Json) -> str | None:
         """Fill in the document's identifier and lastChangeDateTime, and return the identifier.
 
         A missing identifier is made from the title and creator; without both, returns None. A
         missing time becomes the time of the file if the user gives metadata.
         """
-        document = self._document or {}
         identifier = _get_identifier(document)
         title, creator = (_get(document, name) for name in ("title", "creator"))
         if identifier is None and isinstance(title, str) and isinstance(creator, str):
@@ -238,7 +237,9 @@ class IncompletePackageCompleter:
             path = join_path(self._log.get_path_before_move(item) or path, "identifier")
             self._log.record("missing-identifier", path, None, identifier)
 
-    def _add_missing_associations(self, edges: list[Edge], document_identifier: str) -> None:
+    def _add_missing_associations(
+        self, edges: list[Edge], document: Json, document_identifier: str
+    ) -> None:
         """Add an isChildOf association for each (item, parent) pair in ``edges`` that lacks one.
 
         A parent of None stands for the document, whose identifier is ``document_identifier``. An
@@ -251,7 +252,6 @@ class IncompletePackageCompleter:
         stored_pairs = set(_iter_child_pairs(associations))
         origins = {origin for origin, _ in stored_pairs}
         space = uuid5(NAMESPACE_URL, document_identifier)
-        document = self._document or {}
         siblings: dict[str, list[tuple[Json, Any]]] = defaultdict(list)
         for item, parent in edges:
             number = item.pop("sequenceNumber", None)
