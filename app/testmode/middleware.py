@@ -138,7 +138,13 @@ class TestModeMiddleware:
     async def _log_and_handle_request(
         self, namespace: Namespace, scope: Scope, headers: Headers, receive: Receive, send: Send
     ) -> None:
-        entry = _log_request(namespace, scope, headers)
+        entry = namespace.request_log.add_request(
+            scope["method"],
+            scope["path"],
+            scope["query_string"].decode("latin-1"),
+            get_unverified_client_id(_get_bearer_token(headers)),
+            scope[REQUEST_ID].decode(),
+        )
         recorder = RequestRecorder(namespace.request_log, entry, receive, send, headers)
         generation = namespace.generation
 
@@ -188,16 +194,6 @@ def _strip_namespace_prefix(scope: Scope, headers: Headers) -> str:
             f"the path names the namespace {name!r}, but X-CASE-Namespace names {header!r}"
         )
     return name
-
-
-def _log_request(namespace: Namespace, scope: Scope, headers: Headers) -> LoggedRequest:
-    return namespace.request_log.add_request(
-        scope["method"],
-        scope["path"],
-        scope["query_string"].decode("latin-1"),
-        get_unverified_client_id(_get_bearer_token(headers)),
-        scope[REQUEST_ID].decode(),
-    )
 
 
 def _get_bearer_token(headers: Headers) -> str:
