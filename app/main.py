@@ -162,7 +162,7 @@ async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
         if settings.test_mode:
             from .testmode.namespaces import NamespaceRegistry  # noqa: PLC0415  only test mode needs it
 
-            namespaces = NamespaceRegistry.open(settings, open_app_state)
+            namespaces = NamespaceRegistry.open(settings)
             app.state.namespaces = await stack.enter_async_context(namespaces)
         else:
             database = await stack.enter_async_context(

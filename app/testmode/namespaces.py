@@ -10,28 +10,24 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+from ..auth.local_issuer import LocalIssuer
 from ..auth.refresh import load_signing_keys
 from ..auth.tokens import generate_signing_key
 from ..case.package import PreparedPackage
 from ..db import auth_store
-from ..db.pool import Database
 from ..db.postgres import clones
 from ..db.postgres.clones import DatabaseCloner
 from ..db.write.upload.package import write_package
 from ..exceptions import BadRequest, Conflict, NotFound, ServiceUnavailable
+from ..settings import Settings
+from ..state import AppState, open_app_state
 from .clone import DatabaseClone, DatabaseProxy
+from .faults import FaultRule
 from .request_log import RequestLog
-
-if TYPE_CHECKING:
-    from ..auth.local_issuer import LocalIssuer
-    from ..settings import Settings
-    from ..state import AppState
-    from .faults import FaultRule
 
 RESET_TIMEOUT_SECONDS = 0.1
 """Time that a reset waits for requests on the current clone before it creates another one.
@@ -48,9 +44,6 @@ MAX_NAMESPACES = 32
 
 MAX_POOL_SIZE = 3
 """Largest connection pool of a namespace other than the default one."""
-
-StateFactory = Callable[["Settings", Database], AbstractAsyncContextManager["AppState"]]
-"""Creates the application state for a database."""
 
 
 class Namespace:
@@ -273,11 +266,8 @@ async def _drop_when_idle(clone: DatabaseClone) -> None:
 class NamespaceRegistry:
     """Creates, returns and drops the test namespaces of a server, each with its own database."""
 
-    def __init__(
-        self, settings: Settings, cloner: DatabaseCloner, create_state: StateFactory, seed: str
-    ) -> None:
-        self._settings, self._cloner, self._create_state = settings, cloner, create_state
-        self._seed = seed
+    def __init__(self, settings: Settings, cloner: DatabaseCloner, seed: str) -> None:
+        self._settings, self._cloner, self._seed = settings, cloner, seed
         self._empty: str | None = None
         self.by_name: dict[str, Namespace] = {}
         """All existing test namespaces."""
@@ -286,21 +276,19 @@ class NamespaceRegistry:
 
     @classmethod
     @asynccontextmanager
-    async def open(
-        cls, settings: Settings, create_state: StateFactory
-    ) -> AsyncIterator[NamespaceRegistry]:
+    async def open(cls, settings: Settings) -> AsyncIterator[NamespaceRegistry]:
         """Yield a ``NamespaceRegistry`` whose default namespace has a copy of the server's data.
 
         All namespaces use copies of the database, which are dropped on exit. The server's database
-        is never modified. ``create_state`` creates the application state for a database.
+        is never modified.
         """
         async with DatabaseCloner.open(settings.database_url) as cloner:
             seed = await DatabaseClone.create(cloner, settings, cloner.main)
             # Creating the state creates the signing keys. As they are part of the seed, all clones
             # have the same ones.
-            async with create_state(settings, seed.database):
+            async with open_app_state(settings, seed.database):
                 await seed.close()
-            namespaces = cls(settings, cloner, create_state, seed.name)
+            namespaces = cls(settings, cloner, seed.name)
             await namespaces.get_or_create(DEFAULT_NAMESPACE)
             try:
                 yield namespaces
@@ -345,7 +333,7 @@ class NamespaceRegistry:
         clone = await DatabaseClone.create(self._cloner, settings, seed, is_undoable=True)
         proxy = DatabaseProxy(clone.database)
         try:
-            app_state = await stack.enter_async_context(self._create_state(settings, proxy))
+            app_state = await stack.enter_async_context(open_app_state(settings, proxy))
         except BaseException:
             await clone.drop()
             raise

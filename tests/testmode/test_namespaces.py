@@ -177,7 +177,7 @@ async def test_namespace_that_cannot_be_created_leaves_no_database(
         raise ServiceUnavailable("no state")
 
     before = await list_idle_clones(testmode_app, clones)
-    monkeypatch.setattr(testmode_app.state.namespaces, "_create_state", fail)
+    monkeypatch.setattr(namespaces, "open_app_state", fail)
     headers = {"Authorization": f"Bearer {TEST_API_TOKEN}"}
     response = await namespace.http.get("/ns/failing/_test", headers=headers)
     assert response.status_code == 503
