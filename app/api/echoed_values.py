@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 
-from ..case.entity_urls import ServerUrlMatcher, get_server_url_matcher
+from ..case.entity_urls import get_server_url_matcher
 from ..case.stored_form import EchoedValues, may_have_default_item_types
 from .dependencies import ProfileDep, get_app_state
 from .profiles import PROFILES
@@ -23,30 +23,22 @@ async def detect_echoed_values(
 
     A client that edits a response and sends it back also sends these values: URLs of this server,
     the default item type, empty lists. The returned ``EchoedValues`` describes them, so that they
-    are not stored.
-    """
-    urls = _create_server_url_matcher(request)
-    return EchoedValues(
-        urls if urls.mentions_host(raw_body) else None,
-        has_default_item_types=may_have_default_item_types(raw_body),
-        has_empty_lists=profile.empty_lists,
-    )
-
-
-def _create_server_url_matcher(request: Request) -> ServerUrlMatcher:
-    """Create the ``ServerUrlMatcher`` that finds URLs of this server in a request body.
-
-    It recognizes URLs that begin with the ``base_url`` setting or with the request's Host header.
+    are not stored. URLs of this server begin with the ``base_url`` setting or with the request's
+    Host header.
     """
     settings = get_app_state(request).settings
     urls, host = [settings.base_url], request.headers.get("host", "")
     if host:
-        path = urlsplit(settings.base_url).path
-        urls.append(f"http://{host}{path}")
+        urls.append(f"http://{host}{urlsplit(settings.base_url).path}")
         # A proxy may remove the path of the public URL. In test mode it names a namespace.
         if not settings.test_mode:
             urls.append(f"http://{host}")
-    return get_server_url_matcher(tuple(urls), PREFIXES)
+    matcher = get_server_url_matcher(tuple(urls), PREFIXES)
+    return EchoedValues(
+        matcher if matcher.mentions_host(raw_body) else None,
+        has_default_item_types=may_have_default_item_types(raw_body),
+        has_empty_lists=profile.empty_lists,
+    )
 
 
 EchoedValuesDep = Annotated[EchoedValues, Depends(detect_echoed_values)]
