@@ -2,7 +2,7 @@
 
 import pytest
 
-from case_server.net.link_header import Link, find_link, parse_links
+from case_server.net.link_header import find_link
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,8 @@ def test_next_link_is_found(value: str | None, target: str | None) -> None:
     assert find_link(value, "next") == target
 
 
-def test_several_links_are_parsed_in_order() -> None:
-    value = '<a>; rel="first prev", <b>; rel=next; title="x, y"'
-    assert parse_links(value) == [Link("a", ("first", "prev")), Link("b", ("next",))]
+@pytest.mark.parametrize(
+    ("relation", "target"), [("first", "a"), ("prev", "a"), ("next", "b"), ("last", None)]
+)
+def test_link_is_found_by_each_relation(relation: str, target: str | None) -> None:
+    assert find_link('<a>; rel="first prev", <b>; rel=next; title="x, y"', relation) == target
