@@ -12,7 +12,9 @@ PARAMETER = re.compile(
     """,
     re.VERBOSE,
 )
-REST_OF_LINK = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"|")*')
+REST_OF_LINK = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*(?:"|\\?\Z))*')
+"""The rest of a link up to a comma. A string that is not closed ends with the header, because a
+search for its end from each further quote would take quadratic time."""
 
 
 def find_link(header: str | None, relation: str) -> str | None:

@@ -1,5 +1,7 @@
 """Link header fields as RFC 8288 has them."""
 
+import time
+
 import pytest
 
 from case_server.net.link_header import find_link
@@ -27,6 +29,8 @@ from case_server.net.link_header import find_link
         (None, None),
         ("not a link", None),
         ('<a; rel="next"', None),
+        ('<a>; title="x, <b>; rel=next', None),
+        ('<a>; title="x\\', None),
     ],
 )
 def test_next_link_is_found(value: str | None, target: str | None) -> None:
@@ -38,3 +42,9 @@ def test_next_link_is_found(value: str | None, target: str | None) -> None:
 )
 def test_link_is_found_by_each_relation(relation: str, target: str | None) -> None:
     assert find_link('<a>; rel="first prev", <b>; rel=next; title="x, y"', relation) == target
+
+
+def test_strings_that_are_not_closed_take_linear_time() -> None:
+    start = time.process_time()
+    assert find_link('<a>; title="' + '\\"' * 50_000, "next") is None
+    assert time.process_time() - start < 1
