@@ -1,4 +1,4 @@
-"""Helpers shared by the routes: identifiers in paths, renderers, JSON and encodings."""
+"""Helpers shared by the routes: JSON responses, identifiers in paths, and content encodings."""
 
 from __future__ import annotations
 
