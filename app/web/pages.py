@@ -26,6 +26,7 @@ from ..auth.scopes import Scope
 from ..exceptions import BadRequest, CaseServerError
 from ..formats.csv import write_csv
 from ..formatting import format_count
+from ..query.params import MAX_OFFSET
 from . import auth
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ FRAGMENT_HEADER = "x-fragment"
 PATH_PREFIX: ContextVar[str] = ContextVar("path_prefix", default="")
 """The path prefix of the current page. Macros of templates have no access to the request."""
 
-Offset = Annotated[int, Query(ge=0, le=2**31 - 1)]
+Offset = Annotated[int, Query(ge=0, le=MAX_OFFSET)]
 
 PageFetch: TypeAlias = Callable[[int | None, int], Awaitable[list[Any]]]
 """Called with a limit and an offset; returns the rows, each with the ``total`` of the list."""

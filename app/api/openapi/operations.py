@@ -1,8 +1,10 @@
 """Descriptions of operations in OpenAPI: responses, request bodies and query parameters.
 
 Endpoints read and write raw JSON, so their decorators describe what FastAPI cannot see in their
-signatures. What differs between the API profiles is written as a reference to a profile component
-and replaced by ``resolve_profile_components`` when the document of a profile is generated.
+signatures. Entities and packages have the classes of ``case.model`` as response models. Sets and
+pages have only schemas, because no code needs a class for them: responses join stored JSON. What
+differs between the API profiles is written as a reference to a profile component and replaced by
+``resolve_profile_components`` when the document of a profile is generated.
 """
 
 from __future__ import annotations
