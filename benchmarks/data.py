@@ -75,7 +75,7 @@ def generate_document(seed: str) -> Body:
     subject = SUBJECTS[crc32(seed.encode()) % len(SUBJECTS)]
     package = build_uuid(seed, "package")
     return {
-        **_entity(build_uuid(seed, "document")),
+        **_make_entity(build_uuid(seed, "document")),
         "caseVersion": "1.1",
         "creator": "Example State Department of Education",
         "title": f"{subject} standards, edition {seed}",
@@ -99,7 +99,7 @@ def generate_item(seed: str, index: int) -> Body:
     if index % RARITY == RARITY // 2:
         text += f" by the {RARE_WORDS}"
     return {
-        **_entity(node.identifier),
+        **_make_entity(node.identifier),
         "fullStatement": text,
         "alternativeLabel": f"Standard {index}",
         "CFItemType": "Standard",
@@ -134,7 +134,7 @@ def generate_child_association(
     ``index`` is the position of ``origin`` in the framework.
     """
     return {
-        **_entity(build_uuid(seed, f"association/{index}")),
+        **_make_entity(build_uuid(seed, f"association/{index}")),
         "associationType": "isChildOf",
         "sequenceNumber": index % CHILDREN + 1,
         "originNodeURI": origin._asdict(),
@@ -191,13 +191,13 @@ def generate_item_text(seed: str, index: int) -> str:
     return f"{first} {second}".capitalize()
 
 
-def _entity(identifier: str) -> Body:
+def _make_entity(identifier: str) -> Body:
     uri = f"{HOME}/{identifier}"
     return {"identifier": identifier, "uri": uri, "lastChangeDateTime": TIMESTAMP}
 
 
 ITEM_TYPE: Body = {
-    **_entity(build_uuid("all", "item type")),
+    **_make_entity(build_uuid("all", "item type")),
     "title": "Standard",
     "description": "What learners should know and be able to do",
     "hierarchyCode": "S",

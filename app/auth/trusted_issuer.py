@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MAX_RESPONSE_BYTES = 512 * 1024
 """Size of a key set; real issuers publish a few thousand bytes."""
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 class TrustedIssuer:
@@ -61,14 +61,14 @@ class TrustedIssuer:
         if not self._keys:
             raise ServiceUnavailable(
                 f"The keys of the issuer {self.url} could not be fetched; retry later.",
-                retry_after=max(1, math.ceil(self._seconds_until_key_fetch())),
+                retry_after=max(1, math.ceil(self._compute_seconds_until_key_fetch())),
             )
         try:
             return self._keys[kid]
         except KeyError:
             raise TokenError("it names a key that its issuer does not publish") from None
 
-    def _seconds_until_key_fetch(self) -> float:
+    def _compute_seconds_until_key_fetch(self) -> float:
         """Return the seconds until keys may be fetched again; zero or less means now."""
         seconds = self.min_retry_seconds if self._keys else self.min_retry_seconds_without_keys
         return self._last_attempt + seconds - self._clock()
@@ -76,12 +76,12 @@ class TrustedIssuer:
     async def _refresh(self) -> None:
         # A request that waited for the lock uses the result of the one that held it.
         async with self._fetch_lock:
-            if self._seconds_until_key_fetch() > 0:
+            if self._compute_seconds_until_key_fetch() > 0:
                 return
             try:
                 keys = await self._fetch_keys()
             except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-                logger.warning("could not fetch the keys of %s: %s", self.url, error or repr(error))
+                log.warning("could not fetch the keys of %s: %s", self.url, error or repr(error))
                 self._last_attempt = self._clock()
                 return
             self._last_attempt = self._last_success = self._clock()

@@ -124,19 +124,19 @@ class TestDataWriter:
 
     def build_document(self, **fields: Any) -> Body:
         """Return the JSON of a new document; keyword arguments override its fields."""
-        body = self._entity(title=self._title, creator=TITLE_PREFIX, caseVersion="1.1")
+        body = self._make_entity(title=self._title, creator=TITLE_PREFIX, caseVersion="1.1")
         return {**body, "CFPackageURI": build_link_uri(str(uuid.uuid4()), self._title), **fields}
 
     def build_item(self, document: Body, **fields: Any) -> Body:
         """Return the JSON of a new item of ``document``; keyword arguments override its fields."""
-        body = self._entity(fullStatement=f"{self._title}: an item", educationLevel=["05"])
+        body = self._make_entity(fullStatement=f"{self._title}: an item", educationLevel=["05"])
         link = build_link_uri(document["identifier"], document["title"])
         return {**body, "CFDocumentURI": link, **fields}
 
     def build_item_type(self) -> Body:
         """Return the JSON of a new item type, whose title is unique to this run."""
         title, code = self._title, f"conformance-{self._run}"
-        return self._entity(title=title, description=title, hierarchyCode=code)
+        return self._make_entity(title=title, description=title, hierarchyCode=code)
 
     def build_association(self, origin: Body, destination: Body, association_type: str) -> Body:
         """Return the JSON of a new association from one item to another.
@@ -148,15 +148,15 @@ class TestDataWriter:
         links = {
             end: build_link_uri(item["identifier"], item["fullStatement"]) for end, item in ends
         }
-        return self._entity(associationType=association_type, **links)
+        return self._make_entity(associationType=association_type, **links)
 
     def build_sample_package(self) -> Body:
         """Return the JSON of a package with a document, two items and an association.
 
         It has the structure of the packages that the client library (SDK) of TimeBack uploads.
         """
-        document = self._entity(title=self._title, creator=TITLE_PREFIX)
-        items = [self._entity(fullStatement=f"{self._title}: {name}") for name in ("a", "b")]
+        document = self._make_entity(title=self._title, creator=TITLE_PREFIX)
+        items = [self._make_entity(fullStatement=f"{self._title}: {name}") for name in ("a", "b")]
         association = self.build_association(items[1], items[0], "isChildOf")
         return {"CFDocument": document, "CFItems": items, "CFAssociations": [association]}
 
@@ -194,7 +194,7 @@ class TestDataWriter:
         return False
 
     @staticmethod
-    def _entity(**fields: Any) -> Body:
+    def _make_entity(**fields: Any) -> Body:
         identifier = str(uuid.uuid4())
         now = format_timestamp(datetime.now(UTC))
         uri = f"urn:uuid:{identifier}"

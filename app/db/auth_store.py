@@ -144,16 +144,16 @@ async def rotate_client_secret(
             return True
 
     if not await database.run_write_with_retry(rotate, f"client {identifier}"):
-        raise _client_not_found(identifier)
+        raise _make_client_not_found_error(identifier)
 
 
 async def delete_client(database: Database, identifier: str) -> None:
     """Delete an OAuth client and its secrets. Raises ``NotFound`` if there is no such client."""
     if not await database.run_write(DELETE_CLIENT, identifier=identifier):
-        raise _client_not_found(identifier)
+        raise _make_client_not_found_error(identifier)
 
 
-def _client_not_found(identifier: str) -> NotFound:
+def _make_client_not_found_error(identifier: str) -> NotFound:
     return NotFound("client", identifier, "`case-server client list` shows all clients")
 
 

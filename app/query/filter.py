@@ -73,23 +73,25 @@ class FilterGrammar:
     """The filter syntax that an API profile accepts, including whether it allows parentheses."""
 
     max_predicates: int
-    mixed_operators: bool
+    has_mixed_operators: bool
     """Allow both AND and OR in one filter."""
-    parentheses: bool
-    in_list: bool
+    has_parentheses: bool
+    has_any_of_operator: bool
     """Allow the operator ``@`` ("is one of")."""
-    unquoted_values: bool = False
+    has_unquoted_values: bool = False
     """Allow numbers, ``true`` and ``false`` without quotes."""
 
 
-STANDARD = FilterGrammar(max_predicates=2, mixed_operators=False, parentheses=False, in_list=False)
-PAIR = replace(STANDARD, parentheses=True)
+STANDARD = FilterGrammar(
+    max_predicates=2, has_mixed_operators=False, has_parentheses=False, has_any_of_operator=False
+)
+PAIR = replace(STANDARD, has_parentheses=True)
 EXTENDED = FilterGrammar(
     max_predicates=MAX_PREDICATES,
-    mixed_operators=True,
-    parentheses=True,
-    in_list=True,
-    unquoted_values=True,
+    has_mixed_operators=True,
+    has_parentheses=True,
+    has_any_of_operator=True,
+    has_unquoted_values=True,
 )
 
 
@@ -154,7 +156,7 @@ class _Parser:
     def parse(self) -> Node:
         node = self.parse_or()
         if self.token.kind != "end":
-            raise self.unexpected("AND or OR between spaces, or the end")
+            raise self.make_syntax_error("AND or OR between spaces, or the end")
         return node
 
     def parse_or(self) -> Node:
@@ -175,24 +177,24 @@ class _Parser:
         if self.token.kind != "connective" or self.token.text.upper() != connective:
             return False
         self.connectives.add(connective)
-        if len(self.connectives) > 1 and not self.grammar.mixed_operators:
-            raise self.unexpected("either AND or OR in one filter, not both")
+        if len(self.connectives) > 1 and not self.grammar.has_mixed_operators:
+            raise self.make_syntax_error("either AND or OR in one filter, not both")
         self.next += 1
         return True
 
     def parse_primary(self) -> Node:
-        if self.token.text == "(" and self.grammar.parentheses:
+        if self.token.text == "(" and self.grammar.has_parentheses:
             return self.parse_group()
         return self.parse_comparison()
 
     def parse_group(self) -> Node:
         if self.depth == MAX_DEPTH:
-            raise self.unexpected(f"parentheses at most {MAX_DEPTH} deep")
+            raise self.make_syntax_error(f"parentheses at most {MAX_DEPTH} deep")
         self.depth += 1
         self.next += 1
         node = self.parse_or()
         if self.token.text != ")":
-            raise self.unexpected("AND or OR between spaces, or a closing parenthesis")
+            raise self.make_syntax_error("AND or OR between spaces, or a closing parenthesis")
         self.next += 1
         self.depth -= 1
         return node
@@ -200,7 +202,7 @@ class _Parser:
     def parse_comparison(self) -> Comparison:
         limit = self.grammar.max_predicates
         if self.predicates == limit:
-            raise self.unexpected(f"at most {limit} predicates")
+            raise self.make_syntax_error(f"at most {limit} predicates")
         self.predicates += 1
         field = self.parse_field()
         operator = self.parse_operator(field)
@@ -208,28 +210,30 @@ class _Parser:
 
     def parse_field(self) -> QueryableField:
         if self.token.kind != "word":
-            raise self.unexpected("the name of a field")
+            raise self.make_syntax_error("the name of a field")
         field = resolve_field(self.fields, self.token.text)
         if field is None:
             comparable = (
                 name for name, candidate in self.fields.items() if candidate.is_comparable
             )
-            raise self.unexpected(format_choices(comparable))
+            raise self.make_syntax_error(format_choices(comparable))
         if not field.is_comparable:
-            raise self.unexpected(self.subfields_hint(field))
+            raise self.make_syntax_error(self.make_subfields_hint(field))
         self.next += 1
         return field
 
-    def subfields_hint(self, field: QueryableField) -> str:
+    def make_subfields_hint(self, field: QueryableField) -> str:
         if field.type is FieldType.EXTENSION:
             return f"a field below it, such as {field.name}.level"
         return format_choices(name for name in self.fields if name.startswith(f"{field.name}."))
 
     def parse_operator(self, field: QueryableField) -> str:
         operator = self.token.text
-        allowed = (*field.operators, "@") if self.grammar.in_list else field.operators
+        allowed = (*field.operators, "@") if self.grammar.has_any_of_operator else field.operators
         if operator not in allowed:
-            raise self.unexpected(f"{format_choices(allowed)}, as {field.name} is {field.type}")
+            raise self.make_syntax_error(
+                f"{format_choices(allowed)}, as {field.name} is {field.type}"
+            )
         self.next += 1
         return operator
 
@@ -239,7 +243,7 @@ class _Parser:
         if operator == "@":
             members = text.split(",")
             if len(members) > MAX_MEMBERS:
-                raise self.unexpected(f"at most {MAX_MEMBERS} values")
+                raise self.make_syntax_error(f"at most {MAX_MEMBERS} values")
             value = tuple(self.convert(field, member.strip()) for member in members)
         elif operator != "~" or field.type is FieldType.NUMBER:
             value = self.convert(field, text)
@@ -250,21 +254,23 @@ class _Parser:
         token = self.token
         if token.kind == "quoted":
             return token.text[1:-1].replace("''", "'")
-        if self.grammar.unquoted_values and (
+        if self.grammar.has_unquoted_values and (
             is_storable_number(token.text) or token.text in ("true", "false")
         ):
             return token.text
-        raise self.unexpected("a value in single quotes, with inner quotes doubled")
+        raise self.make_syntax_error("a value in single quotes, with inner quotes doubled")
 
     def convert(self, field: QueryableField, text: str) -> Scalar:
         value = field.parse_value(text)
         if value is None:
-            raise self.unexpected(f"{EXPECTED_VALUES[field.type]}, as {field.name} is {field.type}")
+            raise self.make_syntax_error(
+                f"{EXPECTED_VALUES[field.type]}, as {field.name} is {field.type}"
+            )
         return value
 
     @property
     def token(self) -> _Token:
         return self.tokens[self.next]
 
-    def unexpected(self, expected: str) -> BadRequest:
+    def make_syntax_error(self, expected: str) -> BadRequest:
         return _build_error(self.token.start, self.token, expected)

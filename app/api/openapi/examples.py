@@ -7,11 +7,11 @@ from typing import Any
 NOW = "2026-01-15T09:30:00.000Z"
 
 
-def _link(identifier: str, title: str) -> dict[str, str]:
+def _make_link(identifier: str, title: str) -> dict[str, str]:
     return {"title": title, "identifier": identifier, "uri": f"urn:uuid:{identifier}"}
 
 
-def _entity(identifier: str, **fields: Any) -> dict[str, Any]:
+def _make_entity(identifier: str, **fields: Any) -> dict[str, Any]:
     uri = f"urn:uuid:{identifier}"
     return {"identifier": identifier, "uri": uri, "lastChangeDateTime": NOW, **fields}
 
@@ -25,46 +25,46 @@ ITEM_ID = "e5f6a7b8-c9d0-4e1f-aa3b-4c5d6e7f8091"
 PARENT_ID = "a7b8c9d0-e1f2-4a3b-8c5d-6e7f80910213"
 ASSOCIATION_ID = "f6a7b8c9-d0e1-4f2a-bb4c-5d6e7f809102"
 
-DOCUMENT = _entity(
+DOCUMENT = _make_entity(
     DOCUMENT_ID,
     creator="My Learning App",
     title=TITLE,
     caseVersion="1.1",
     subject=["Mathematics"],
-    subjectURI=[_link(SUBJECT_ID, "Mathematics")],
-    CFPackageURI=_link(PACKAGE_ID, TITLE),
+    subjectURI=[_make_link(SUBJECT_ID, "Mathematics")],
+    CFPackageURI=_make_link(PACKAGE_ID, TITLE),
 )
 
-ITEM_TYPE = _entity(
+ITEM_TYPE = _make_entity(
     ITEM_TYPE_ID,
     title="Learning Standard",
     description="One standard that can be measured",
     hierarchyCode="LS",
 )
 
-PARENT = _entity(
+PARENT = _make_entity(
     PARENT_ID,
     fullStatement="Operations and algebraic thinking",
     humanCodingScheme="3.OA",
-    CFDocumentURI=_link(DOCUMENT_ID, TITLE),
+    CFDocumentURI=_make_link(DOCUMENT_ID, TITLE),
 )
 
-ITEM = _entity(
+ITEM = _make_entity(
     ITEM_ID,
     fullStatement="Interpret products of whole numbers",
     humanCodingScheme="3.OA.A.1",
     educationLevel=["03"],
     CFItemType="Learning Standard",
-    CFItemTypeURI=_link(ITEM_TYPE_ID, "Learning Standard"),
-    CFDocumentURI=_link(DOCUMENT_ID, TITLE),
+    CFItemTypeURI=_make_link(ITEM_TYPE_ID, "Learning Standard"),
+    CFDocumentURI=_make_link(DOCUMENT_ID, TITLE),
 )
 
-ASSOCIATION = _entity(
+ASSOCIATION = _make_entity(
     ASSOCIATION_ID,
     associationType="isChildOf",
     sequenceNumber=1,
-    originNodeURI=_link(ITEM_ID, "Interpret products of whole numbers"),
-    destinationNodeURI=_link(PARENT_ID, "Operations and algebraic thinking"),
+    originNodeURI=_make_link(ITEM_ID, "Interpret products of whole numbers"),
+    destinationNodeURI=_make_link(PARENT_ID, "Operations and algebraic thinking"),
 )
 
 PACKAGE = {

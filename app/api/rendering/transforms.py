@@ -57,18 +57,18 @@ def rewrite_uris(
     association keep their ``uri`` if ``local_nodes`` lacks their identifiers.
     """
 
-    def entity_url(collection: str, identifier: str) -> str:
+    def build_entity_url(collection: str, identifier: str) -> str:
         return f"{base}/{collection}/{quote(identifier, safe='')}"
 
-    entity["uri"] = entity_url(resource.collection, entity["identifier"])
+    entity["uri"] = build_entity_url(resource.collection, entity["identifier"])
     for name, collection in LINK_TARGETS.items():
         value = entity.get(name, ())
         for link in value if isinstance(value, list) else [value] if value else ():
-            link["uri"] = entity_url(collection, link["identifier"])
+            link["uri"] = build_entity_url(collection, link["identifier"])
     for name in NODE_FIELDS:
         link = entity.get(name)
         if link and link["identifier"] in local_nodes:
-            link["uri"] = entity_url(local_nodes[link["identifier"]], link["identifier"])
+            link["uri"] = build_entity_url(local_nodes[link["identifier"]], link["identifier"])
 
 
 def strip_extensions(value: Any) -> None:

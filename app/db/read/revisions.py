@@ -153,12 +153,12 @@ class RevisionCache:
 
         The result is cached until the document changes, because the query reads all associations.
         """
-        key, document = _document_state(revision), revision.document_identifier
+        key, document = _strip_shared_counters(revision), revision.document_identifier
         if key not in self._has_foreign_nodes:
             query, values = _compile_foreign_nodes_query(), {"document_identifier": document}
             async with self.database.open_snapshot() as connection:
                 current = await fetch_revision(connection, document)
-                if current is None or _document_state(current) != key:
+                if current is None or _strip_shared_counters(current) != key:
                     return True
                 self._has_foreign_nodes[key] = await query.fetch_value(connection, **values)
             if len(self._has_foreign_nodes) > CACHE_SIZE:
@@ -166,7 +166,7 @@ class RevisionCache:
         return self._has_foreign_nodes[key]
 
 
-def _document_state(revision: Revision) -> Revision:
+def _strip_shared_counters(revision: Revision) -> Revision:
     return revision._replace(nodes=0, definitions=0, changed_at=None)
 
 

@@ -85,7 +85,7 @@ class StoredFormConverter:
         return self.derived_values.restore_stored_values(row) if self.derived_values else row
 
     def _remove_added_values(self, row: EntityRow) -> EntityRow:
-        submitted_body, keywords = self._submitted_body(row), row.keywords
+        submitted_body, keywords = self._make_submitted_body(row), row.keywords
         if keywords and self.echoed.server_urls:
             keywords = submitted_body.restore_concept_links(keywords, self._resolve_target_uri)
         body = submitted_body.restore_stored_body(self._resolve_target_uri)
@@ -98,7 +98,7 @@ class StoredFormConverter:
             return True
         return self.echoed.has_empty_lists and row.kind in KINDS_WITH_LISTS and "[]" in row.body
 
-    def _submitted_body(self, row: EntityRow) -> SubmittedBody:
+    def _make_submitted_body(self, row: EntityRow) -> SubmittedBody:
         stored = self._bodies.get((row.kind, row.identifier))
         return SubmittedBody(RESOURCES_BY_NAME[row.kind], row.body, stored, self.echoed)
 
@@ -138,7 +138,7 @@ class StoredFormConverter:
         targets: set[Target] = set()
         for row in rows:
             if row.kind in RESOURCES_BY_NAME:
-                submitted_body = self._submitted_body(row)
+                submitted_body = self._make_submitted_body(row)
                 identifiers[submitted_body.resource].append(submitted_body.identifier)
                 target = (submitted_body.resource.collection, submitted_body.identifier)
                 self._sent_uris[target] = submitted_body.client_uri

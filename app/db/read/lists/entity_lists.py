@@ -90,7 +90,7 @@ async def choose_list_statement(
     Postgres estimates both costs. ``view`` and ``base_url`` are as in ``build_list_statement``.
     """
     scan_statement = build_list_statement(view, query, base_url)
-    key_statement = build_list_statement(view, query, base_url, use_keys=True)
+    key_statement = build_list_statement(view, query, base_url, should_use_keys=True)
     if key_statement[0] is scan_statement[0]:
         return scan_statement
     costs = [
@@ -101,16 +101,18 @@ async def choose_list_statement(
 
 
 def build_list_statement(
-    view: ResourceView, query: ListQuery, base_url: str = "", *, use_keys: bool = False
+    view: ResourceView, query: ListQuery, base_url: str = "", *, should_use_keys: bool = False
 ) -> tuple[CompiledStatement, Values]:
     """Return (statement, values): the SQL of a list request and its parameter values.
 
-    Requests that differ only in values share the compiled statement. With ``use_keys``, it can use
-    the index of filter keys. ``view`` is the listed resource type in the client's API profile,
-    ``base_url`` the start of the URLs in its responses.
+    Requests that differ only in values share the compiled statement. With ``should_use_keys``, it
+    can use the index of filter keys. ``view`` is the listed resource type in the client's API
+    profile, ``base_url`` the start of the URLs in its responses.
     """
     values: Values = {"limit": query.limit, "offset": query.offset, BASE_URL: base_url}
-    where = query.where and parameterize_filter(view, query.where, values, use_keys=use_keys)
+    where = query.where and parameterize_filter(
+        view, query.where, values, should_use_keys=should_use_keys
+    )
     if query.search:
         values |= parse_search_query(query.search)._asdict()
     shape = ListQueryShape(

@@ -88,20 +88,23 @@ PREFIX_COLUMNS: dict[tuple[Table, tuple[str, ...]], Expression] = {
 
 
 def parameterize_filter(
-    view: ResourceView, node: Node, values: Values, *, use_keys: bool = False
+    view: ResourceView, node: Node, values: Values, *, should_use_keys: bool = False
 ) -> Node:
     """Return a parsed filter in which parameter names replace the values.
 
     The values are added to ``values`` under these names. Filters that differ only in values thus
     share one compiled SQL statement. ``view`` is the filtered resource type in the client's API
-    profile; ``node`` is the root of the filter. With ``use_keys``, conditions are added for which
-    Postgres can use the index of filter keys.
+    profile; ``node`` is the root of the filter. With ``should_use_keys``, conditions are added for
+    which Postgres can use the index of filter keys.
     """
     if not isinstance(node, Comparison):
-        parts = (parameterize_filter(view, part, values, use_keys=use_keys) for part in node.parts)
+        parts = (
+            parameterize_filter(view, part, values, should_use_keys=should_use_keys)
+            for part in node.parts
+        )
         return type(node)(tuple(parts))
     comparison = _parameterize_comparison(view, node, values)
-    keys = _build_key_comparisons(view, node, values) if use_keys else ()
+    keys = _build_key_comparisons(view, node, values) if should_use_keys else ()
     return And((Or(keys), comparison)) if keys else comparison
 
 
@@ -144,7 +147,7 @@ def _parameterize_comparison(view: ResourceView, node: Comparison, values: Value
     name = f"value{len(values)}"
     collection = get_server_url_collection(view, field.path)
     if collection is not None and operator in {"=", "@"} and field.type is FieldType.STRING:
-        values[f"{name}identifier"] = _identifiers_from_urls(value, values[BASE_URL], collection)
+        values[f"{name}identifier"] = _parse_identifiers(value, values[BASE_URL], collection)
     is_text_part = operator == "~" and field.type is FieldType.STRING
     if is_text_part and should_use_like(view.table, field, str(value)):
         operator, values[name] = LIKE, build_like_pattern(str(value))
@@ -190,7 +193,7 @@ def _encode_json_fragment(value: str, *, is_part: bool) -> str:
     return json.dumps(first, ensure_ascii=False)[1:-1]
 
 
-def _identifiers_from_urls(value: Any, base_url: str, collection: str) -> str | list[str]:
+def _parse_identifiers(value: Any, base_url: str, collection: str) -> str | list[str]:
     if isinstance(value, tuple):
         return [parse_entity_url(url, base_url, collection) for url in value]
     return parse_entity_url(str(value), base_url, collection)
@@ -252,7 +255,7 @@ def _build_comparison_condition(view: ResourceView, comparison: Comparison) -> C
     if operator == "@":
         is_member = _build_is_any_of(field, value, prefix_column, name)
         return and_(_build_uri_prefilter(view, comparison), is_member)
-    operand = _normalize_operand(field, bindparam(name, type_=_sql_type(field)))
+    operand = _normalize_operand(field, bindparam(name, type_=_get_sql_type(field)))
     if operator == "=":
         is_prefix = true() if prefix_column is None else prefix_column == _build_prefix(operand)
         uri_prefilter = _build_uri_prefilter(view, comparison)
@@ -316,7 +319,7 @@ def _build_uri_prefilter(view: ResourceView, comparison: Comparison) -> ColumnEl
 def _build_is_any_of(
     field: QueryableField, value: Expression, prefix_column: Expression | None, name: str
 ) -> ColumnElement[bool]:
-    rows = _build_unnest(name, _sql_type(field))
+    rows = _build_unnest(name, _get_sql_type(field))
     member = _normalize_operand(field, rows.c.value)
     is_member = value.in_(select(member).select_from(rows))
     if prefix_column is None:
@@ -330,7 +333,7 @@ def _build_prefix(text: Expression) -> Expression:
     return func.left(text, literal_column(str(FOLDED_CODE_CHARS)))
 
 
-def _sql_type(field: QueryableField) -> TypeEngine[Any]:
+def _get_sql_type(field: QueryableField) -> TypeEngine[Any]:
     if field.type is FieldType.NUMBER:
         return Numeric()
     return TimestampTZ if field.type is FieldType.DATETIME else Text()

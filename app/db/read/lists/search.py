@@ -154,7 +154,7 @@ async def choose_search_statement(
     there is only one statement, or None for all documents.
     """
     if document is not None:
-        return _compile_search(in_document=True)
+        return _compile_search(has_document_filter=True)
     estimate = await database.estimate(_compile_start_estimate_query(), **query._asdict())
     return _compile_search(start_pages=START_PAGES if estimate.rows >= MAX_CANDIDATES else None)
 
@@ -176,15 +176,15 @@ def _build_start_condition(pages: int) -> ColumnElement[bool]:
 
 @cache
 def _compile_search(
-    *, in_document: bool = False, start_pages: int | None = None
+    *, has_document_filter: bool = False, start_pages: int | None = None
 ) -> CompiledStatement:
     """Compile the query for a page of search results.
 
     At most ``MAX_CANDIDATES`` items are ranked; ``_build_candidates`` selects them by
-    ``in_document`` and ``start_pages``. Fields that are not needed for ranking are read only for
-    the items on the page.
+    ``has_document_filter`` and ``start_pages``. Fields that are not needed for ranking are read
+    only for the items on the page.
     """
-    candidates = _build_candidates(in_document=in_document, start_pages=start_pages)
+    candidates = _build_candidates(has_document_filter=has_document_filter, start_pages=start_pages)
     best = (
         select(candidates)
         .order_by(*_build_search_order(candidates))
@@ -208,7 +208,7 @@ def _compile_search(
     )
 
 
-def _build_candidates(*, in_document: bool, start_pages: int | None) -> Subquery:
+def _build_candidates(*, has_document_filter: bool, start_pages: int | None) -> Subquery:
     """Build the subquery of the items that are ranked, at most ``MAX_CANDIDATES``.
 
     1. ``by_code`` has the items whose code begins with the search. They are better than those found
@@ -219,7 +219,7 @@ def _build_candidates(*, in_document: bool, start_pages: int | None) -> Subquery
        is read in this order.
     """
     document = bindparam("document", type_=Text)
-    scope = items.c.document_identifier == document if in_document else true()
+    scope = items.c.document_identifier == document if has_document_filter else true()
     has_words = and_(HAS_WORDS, scope)
     by_code = (
         _build_candidates_query(and_(HAS_CODE_PREFIX, scope))
