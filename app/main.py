@@ -158,7 +158,7 @@ async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
     """
     async with AsyncExitStack() as stack:
         if settings.web:
-            await stack.enter_async_context(background_task(run_warm_up(web.load_templates)))
+            await stack.enter_async_context(background_task(run_warm_up(web.compile_templates)))
         if settings.test_mode:
             from .testmode.namespaces import NamespaceRegistry  # noqa: PLC0415  only test mode needs it
 

@@ -88,7 +88,7 @@ class PreparedPackage:
     has_package_link: bool = True
     """True if the document has a CFPackageURI; otherwise the stored one stays."""
     derived: DerivedValues = field(default_factory=DerivedValues)
-    places: Mapping[str, str] = field(default_factory=dict, compare=False)
+    locations: Mapping[str, str] = field(default_factory=dict, compare=False)
     """The row or line of each item and association by identifier, unless the file is one value."""
 
     def count_entities(self, class_name: str) -> int:

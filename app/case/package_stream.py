@@ -103,7 +103,7 @@ class _PackageParser:
         ``UnprocessableContent`` with the errors of all entities. Raises one of
         ``INVALID_JSON_ERRORS`` if the body is not JSON.
         """
-        split_package, problems = self._split(), ProblemCollector(self.max_problems)
+        split_package, problems = self._split_members(), ProblemCollector(self.max_problems)
         head = parse_or_collect_errors(
             self.schema, split_package.head, problems, split_package.location
         )
@@ -130,7 +130,7 @@ class _PackageParser:
             raise error
         raise BadRequest(f"the body is not JSON: {error}; send a JSON object") from None
 
-    def _split(self) -> _SplitPackage:
+    def _split_members(self) -> _SplitPackage:
         first_member, location = FIRST_MEMBER.match(self.raw), Location()
         wrapper = first_member[1].decode() if first_member else ""
         package: Any = self.raw

@@ -44,7 +44,7 @@ class Check:
     run: Callable[[ServerUnderTest], str]
     profiles: tuple[str, ...]
     """The API profiles whose documents define the behaviour."""
-    extends: tuple[str, ...]
+    extension_profiles: tuple[str, ...]
     """The profiles for which only this project defines it."""
     writes: bool
 
@@ -65,7 +65,7 @@ class Check:
         """
         if profile in self.profiles:
             return self.group
-        return EXTENSIONS if profile in self.extends else None
+        return EXTENSIONS if profile in self.extension_profiles else None
 
 
 @dataclass(frozen=True)
@@ -88,19 +88,19 @@ def check(  # noqa: PLR0913  the columns of a table of checks
     source: str,
     *,
     profiles: tuple[str, ...] = ALL,
-    extends: tuple[str, ...] = (),
+    extension_profiles: tuple[str, ...] = (),
     writes: bool = False,
 ) -> Callable[[CheckFunction], CheckFunction]:
     """Register the decorated function as a check; its docstring states the behaviour.
 
     ``id_`` is the ID of the check, ``group`` its section in reports, and ``source`` the document
     that defines the behaviour. ``profiles`` lists the API profiles whose documents define the
-    behaviour; ``extends`` lists the profiles for which only this project defines it. If ``writes``
-    is true, the check runs only with ``--write``.
+    behaviour; ``extension_profiles`` lists the profiles for which only this project defines it. If
+    ``writes`` is true, the check runs only with ``--write``.
     """
 
     def register(function: CheckFunction) -> CheckFunction:
-        registry.append(Check(id_, group, source, function, profiles, extends, writes))
+        registry.append(Check(id_, group, source, function, profiles, extension_profiles, writes))
         return function
 
     return register

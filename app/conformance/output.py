@@ -118,12 +118,12 @@ def _wrap(start: str, text: str, width: int | None) -> list[str]:
 
 
 def _remarks(report: ConformanceReport) -> Iterator[str]:
-    if not report.wrote:
+    if not report.has_write_checks:
         yield "Checks that write were left out; --write runs them."
     elif report.leftovers:
         yield "Test data that the server has no way to delete:"
         yield from (f"  {leftover}" for leftover in report.leftovers)
     else:
         yield "All test data was deleted."
-    if not report.extensions:
+    if not report.has_extension_checks:
         yield "Checks of case-server's extensions were left out; --extensions runs them."

@@ -40,8 +40,8 @@ class ConformanceReport:
     results: list[CheckResult]
     leftovers: list[str]
     """The class and identifier of each entity that the run wrote and could not delete."""
-    extensions: bool
-    wrote: bool
+    has_extension_checks: bool
+    has_write_checks: bool
 
     def count(self, outcome: Outcome) -> int:
         """Return the number of checks with the given outcome, such as ``failed``."""
@@ -80,8 +80,10 @@ def run_conformance_tests(
     finally:
         show_stage("")
         server.close()
-    has_writes = any(check.writes for check, _ in selected)
-    return ConformanceReport(base_url, profile.name, results, leftovers, extensions, has_writes)
+    has_write_checks = any(check.writes for check, _ in selected)
+    return ConformanceReport(
+        base_url, profile.name, results, leftovers, extensions, has_write_checks
+    )
 
 
 def select_checks(

@@ -76,7 +76,9 @@ def detect_file_format(filename: str) -> FileFormat | None:
     A final ``.gz`` is ignored: ``maths.csv.gz`` is a CSV file.
     """
     name = filename.lower().removesuffix(COMPRESSED)
-    return next((form for suffix, form in SUFFIXES.items() if name.endswith(suffix)), None)
+    return next(
+        (file_format for suffix, file_format in SUFFIXES.items() if name.endswith(suffix)), None
+    )
 
 
 def reject_unsupported_spreadsheet(raw: bytes) -> None:

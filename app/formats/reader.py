@@ -115,7 +115,7 @@ def read_framework(  # noqa: PLR0913  each is a choice of its own
         raise create_validation_error("framework", _sort_problems([*warnings, *problems]))
     locations = _map_identifiers_to_locations(file.tree, file.locations)
     located = [replace(repair, path=file.describe_location(repair.path)) for repair in repairs]
-    package = replace(package, places=locations, derived=file.derived or package.derived)
+    package = replace(package, locations=locations, derived=file.derived or package.derived)
     return package, _merge_repairs([*file.repairs, *located])
 
 
@@ -181,7 +181,7 @@ def _map_identifiers_to_locations(
     tree: JsonObject, locations: Mapping[str, RowLocation]
 ) -> dict[str, str]:
     return {
-        entity["identifier"]: locations[f"{collection}[{index}]"].where
+        entity["identifier"]: locations[f"{collection}[{index}]"].text
         for collection in (ITEMS.collection, ASSOCIATIONS.collection)
         for index, entity in enumerate(tree[collection])
         if "identifier" in entity
@@ -235,7 +235,7 @@ def _build_misspelled_heading_warning(headings: Sequence[MisspelledHeading]) -> 
         "An unknown heading resembles a known one; rename it, or its values stay under extensions. "
         f"{join_first(names, MAX_LISTED, ' ')}"
     )
-    return RepairSummary("similar-heading", explanation, len(names), headings[0].where)
+    return RepairSummary("similar-heading", explanation, len(names), headings[0].location)
 
 
 MAX_LISTED = 10
@@ -244,7 +244,7 @@ MAX_LISTED = 10
 
 def _build_duplicate_code_warning(locations_by_code: dict[str, list[RowLocation]]) -> RepairSummary:
     codes = [
-        f"{code} ({', '.join(location.where.rpartition(', ')[2] for location in locations)})"
+        f"{code} ({', '.join(location.text.rpartition(', ')[2] for location in locations)})"
         for code, locations in locations_by_code.items()
     ]
     explanation = (

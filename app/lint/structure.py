@@ -24,7 +24,7 @@ class LintWarning:
     explanation: str
     count: int
     examples: list[str]
-    """The first violations, each with the place of its entity and the problem."""
+    """The first violations, each with the location of its entity and the problem."""
 
 
 class _Link(msgspec.Struct, gc=False):
@@ -71,14 +71,14 @@ def _build_tree_index(package: PreparedPackage) -> PackageIndex:
     nodes: list[Node] = []
     edges: list[Edge] = []
     for row in package.rows:
-        place = package.places.get(row.identifier, row.identifier)
+        location = package.locations.get(row.identifier, row.identifier)
         if row.kind == ASSOCIATIONS.name:
             body = _DECODER.decode(row.body)
             if body.associationType == IS_CHILD_OF:
                 assert body.originNodeURI
                 assert body.destinationNodeURI
                 ends = body.originNodeURI.identifier, body.destinationNodeURI.identifier
-                edges.append(Edge(Node(row.kind, place, {}), IS_CHILD_OF, *ends))
+                edges.append(Edge(Node(row.kind, location, {}), IS_CHILD_OF, *ends))
         elif row.kind in {DOCUMENTS.name, ITEMS.name}:
             body = _DECODER.decode(row.body)
             fields = {
@@ -87,5 +87,5 @@ def _build_tree_index(package: PreparedPackage) -> PackageIndex:
                 "abbreviatedStatement": body.abbreviatedStatement,
                 "title": body.title,
             }
-            nodes.append(Node(row.kind, place, fields))
+            nodes.append(Node(row.kind, location, fields))
     return PackageIndex(nodes, edges)

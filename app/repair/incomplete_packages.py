@@ -152,10 +152,11 @@ class IncompletePackageCompleter:
             item, parent, path = stack.pop()
             children: list[PlacedItem] = []
             for name in find_child_lists(item):
-                place = join_path(path, name)
-                self._log.record("nested-items", place)
+                list_path = join_path(path, name)
+                self._log.record("nested-items", list_path)
                 children += [
-                    (child, item, f"{place}[{index}]") for index, child in enumerate(item.pop(name))
+                    (child, item, f"{list_path}[{index}]")
+                    for index, child in enumerate(item.pop(name))
                 ]
             for name in [name for name in _find_keys(item, CHILD_LISTS) if item[name] == []]:
                 del item[name]

@@ -188,8 +188,8 @@ class RepairedPackage:
         body = self._convert_to_utf8(raw)
         self.tree = self._unwrap(_parse_object(body))
         self.inexact_numbers = [
-            Problem(path=format_location(place), message=message)
-            for place, message in find_inexact_numbers(body)
+            Problem(path=format_location(location), message=message)
+            for location, message in find_inexact_numbers(body)
         ]
         completer = IncompletePackageCompleter(self.tree, self.root, self.log, options.metadata)
         completer.complete_package()

@@ -25,10 +25,10 @@ CELL = re.compile(
     r"(?:sheet (?P<sheet>.*), )?"
     r"(?:row (?P<row>\d+)(?:, column (?P<column>[A-Z]+))?|cell (?P<letters>[A-Z]+)(?P<number>\d+))"
 )
-"""The place of a row or cell in a message about a spreadsheet."""
+"""The location of a row or cell in a message about a spreadsheet."""
 
 LINE = re.compile(r"line (?P<line>\d+)(?: \((?P<field>.*)\))?")
-"""The place of a field in a message about JSON Lines."""
+"""The location of a field in a message about JSON Lines."""
 
 
 def lint_file(
@@ -105,15 +105,15 @@ def _add_table_position(violation: Violation, row_lines: Sequence[int]) -> Viola
 
 
 def _add_line_position(violation: Violation, lines: Sequence[bytes]) -> Violation:
-    place = LINE.match(violation.path)
-    if not place:
+    match = LINE.match(violation.path)
+    if not match:
         return replace(violation, line=1, column=1)
-    number, path, column = int(place["line"]), "", 1
+    number, path, column = int(match["line"]), "", 1
     with suppress(ValueError, RecursionError):  # the line is not JSON, or nested too deeply
         line = lines[number - 1].decode()
         entity = json.loads(line)
         if isinstance(entity, dict) and len(entity) == 1:
             (kind,) = entity
-            path = f"{kind}.{place['field']}" if place["field"] else kind
+            path = f"{kind}.{match['field']}" if match["field"] else kind
             _, column = JsonPositionFinder(line, {path}).locate(path)
     return replace(violation, path=path, line=number, column=column)

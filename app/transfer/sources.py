@@ -74,21 +74,21 @@ def iter_sources(
     package_fetcher = PackageFetcher(fetcher)
     for name in names:
         if name == "-":
-            form = file_format or "case-json"
-            yield PackageSource(name, _read_stdin, form, allow_dense=True)
+            source_format = file_format or "case-json"
+            yield PackageSource(name, _read_stdin, source_format, allow_dense=True)
         elif name.startswith(URL_PREFIXES):
             if not is_http_url(name):
                 raise CommandError(f"invalid URL {name}: {URL_ADVICE}")
-            form = file_format or detect_file_format(urlsplit(name).path) or "case-json"
-            fetch = package_fetcher.fetch if form == "case-json" else fetcher.fetch
-            yield PackageSource(name, partial(fetch, name), form, allow_dense=allow_dense)
+            source_format = file_format or detect_file_format(urlsplit(name).path) or "case-json"
+            fetch = package_fetcher.fetch if source_format == "case-json" else fetcher.fetch
+            yield PackageSource(name, partial(fetch, name), source_format, allow_dense=allow_dense)
         else:
             for path in _list_files(Path(name)):
-                known_form = file_format or detect_file_format(path.name)
-                is_known = known_form or not path.suffix
+                known_format = file_format or detect_file_format(path.name)
+                is_known = known_format or not path.suffix
                 read_bytes = partial(_read_file if is_known else _read_unknown_format, path)
-                form, changed = known_form or "case-json", _modification_time(path)
-                yield PackageSource(str(path), read_bytes, form, changed, allow_dense=True)
+                source_format, changed = known_format or "case-json", _modification_time(path)
+                yield PackageSource(str(path), read_bytes, source_format, changed, allow_dense=True)
 
 
 def describe_error(error: Exception) -> str:

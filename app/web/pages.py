@@ -128,7 +128,7 @@ def _get_environment() -> Environment:
     return environment
 
 
-def load_templates() -> None:
+def compile_templates() -> None:
     """Compile all Jinja templates at startup, so that no request has to wait for that."""
     environment = _get_environment()
     for name in environment.list_templates():

@@ -116,7 +116,9 @@ def test_own_server_passes_each_check(ordinary: LiveServer, conformance: Run, pr
     body = report(result)
     assert [check for check in body["checks"] if check["result"] != "passed"] == []
     assert (result.returncode, body["profile"], body["url"]) == (0, profile, url)
-    documented = {check.id for check in CHECKS if profile in (*check.profiles, *check.extends)}
+    documented = {
+        check.id for check in CHECKS if profile in (*check.profiles, *check.extension_profiles)
+    }
     assert {check["id"] for check in body["checks"]} == documented
 
 
@@ -399,7 +401,9 @@ def test_group_of_strings_fails_its_check_by_name(server: LiveServer, conformanc
 
 def test_extensions_run_on_request_or_on_case_server(server: LiveServer, conformance: Run) -> None:
     url = f"{server.base_url}/case/1.1"
-    own_checks = {check.id for check in CHECKS if "platform" in check.extends and not check.writes}
+    own_checks = {
+        check.id for check in CHECKS if "platform" in check.extension_profiles and not check.writes
+    }
     without = report(conformance(url, *CLIENT, "--no-extensions", "--format", "json"))
     assert not own_checks & {check["id"] for check in without["checks"]}
     only = report(conformance(url, *CLIENT, "--only", "extensions", "--format", "json"))

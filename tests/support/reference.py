@@ -125,7 +125,7 @@ def print_conformance_checks() -> None:
     """Print a table of the conformance checks with their sources and profiles."""
     rows = []
     for check in CHECKS:
-        profiles = [*check.profiles, *(f"({name})" for name in check.extends)]
+        profiles = [*check.profiles, *(f"({name})" for name in check.extension_profiles)]
         mark = "W" if check.writes else ""
         identifier = f"`{check.id}`"
         cells = (identifier, check.group, check.behaviour, check.source, ", ".join(profiles), mark)

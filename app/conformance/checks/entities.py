@@ -56,7 +56,7 @@ def check_get_association(server: ServerUnderTest) -> str:
     return _check_entity(server, "CFAssociations", server.existing.sample_association)
 
 
-@check("reading", "item-associations", ITEM_ASSOCIATIONS, profiles=DEFINED, extends=SDK)
+@check("reading", "item-associations", ITEM_ASSOCIATIONS, profiles=DEFINED, extension_profiles=SDK)
 def check_item_associations(server: ServerUnderTest) -> str:
     """Check that GET /CFItemAssociations/{item} returns the item and all of its associations."""
     association, item = server.existing.sample_association_and_origin
@@ -111,7 +111,7 @@ def _add_definition_check(id_: str, collection: str, source: str) -> None:
 
     result = "requested entity, then its children" if is_set else "entity with its required fields"
     check_definition.__doc__ = f"Check that GET /{collection}/{{id}} returns the {result}."
-    check("reading", id_, source, profiles=DEFINED, extends=SDK)(check_definition)
+    check("reading", id_, source, profiles=DEFINED, extension_profiles=SDK)(check_definition)
 
 
 for _row in (
@@ -174,7 +174,11 @@ def check_keywords_uri(server: ServerUnderTest) -> str:
 
 
 @check(
-    "reading", "no-nulls", "implementation guide, null values", profiles=STANDARD, extends=VENDOR
+    "reading",
+    "no-nulls",
+    "implementation guide, null values",
+    profiles=STANDARD,
+    extension_profiles=VENDOR,
 )
 def check_no_nulls(server: ServerUnderTest) -> str:
     """Check that a field without a value is left out, never null."""
@@ -194,7 +198,13 @@ def check_content_type(server: ServerUnderTest) -> str:
     return str(value)
 
 
-@check("reading", "entity-fields", "vendor's OpenAPI, fields", profiles=SDK, extends=PLATFORM)
+@check(
+    "reading",
+    "entity-fields",
+    "vendor's OpenAPI, fields",
+    profiles=SDK,
+    extension_profiles=PLATFORM,
+)
 def check_entity_fields(server: ServerUnderTest) -> str:
     """Check that with the `fields` parameter, an entity contains exactly the requested fields."""
     identifier = get_identifier(server.existing.sample_document)
@@ -205,13 +215,13 @@ def check_entity_fields(server: ServerUnderTest) -> str:
     return "title"
 
 
-@check("reading", "both-identifiers", SILENT, profiles=(), extends=VENDOR)
+@check("reading", "both-identifiers", SILENT, profiles=(), extension_profiles=VENDOR)
 def check_identifier_equals_sourced_id(server: ServerUnderTest) -> str:
     """Check that in every entity and link, identifier and sourcedId are equal."""
     return _expect_fields_are_equal(server, ("identifier", "sourcedId"))
 
 
-@check("reading", "lists-present", SILENT, profiles=(), extends=SDK)
+@check("reading", "lists-present", SILENT, profiles=(), extension_profiles=SDK)
 def check_empty_lists(server: ServerUnderTest) -> str:
     """Check that an item has its keyword, subject and education level lists, even if empty."""
     item = server.get_entity("CFItems", get_identifier(server.existing.sample_item))

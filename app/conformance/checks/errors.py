@@ -45,26 +45,32 @@ def check_unknown_identifier(server: ServerUnderTest) -> str:
     return _expect_unknown(server, COLLECTIONS)
 
 
-@check("errors", "unknown-set", "binding, section 6", profiles=(*PLATFORM, *STANDARD), extends=SDK)
+@check(
+    "errors",
+    "unknown-set",
+    "binding, section 6",
+    profiles=(*PLATFORM, *STANDARD),
+    extension_profiles=SDK,
+)
 def check_unknown_definition(server: ServerUnderTest) -> str:
     """Check that GET of an unknown subject, concept, item type or rubric returns 404."""
     return _expect_unknown(server, SET_COLLECTIONS)
 
 
-@check("errors", "error-body", STATUS_INFO, profiles=CODED, extends=PLATFORM)
+@check("errors", "error-body", STATUS_INFO, profiles=CODED, extension_profiles=PLATFORM)
 def check_error_body(server: ServerUnderTest) -> str:
     """Check that an error has imsx_codeMajor, imsx_codeMinor, imsx_severity, imsx_description."""
     info = _read_status_info(server, _get_unknown(server, "CFDocuments"))
     return f"{info['imsx_codeMajor']}, {info['imsx_severity']}"
 
 
-@check("errors", "minor-unknown", STATUS_INFO, profiles=CODED, extends=PLATFORM)
+@check("errors", "minor-unknown", STATUS_INFO, profiles=CODED, extension_profiles=PLATFORM)
 def check_minor_code_of_unknown_identifier(server: ServerUnderTest) -> str:
     """Check that for an unknown identifier, the imsx_codeMinor of the 404 is unknownobject."""
     return _expect_minor_code(server, _get_unknown(server, "CFDocuments"), "unknownobject")
 
 
-@check("errors", "minor-unauthorised", STATUS_INFO, profiles=CODED, extends=PLATFORM)
+@check("errors", "minor-unauthorised", STATUS_INFO, profiles=CODED, extension_profiles=PLATFORM)
 def check_minor_code_of_invalid_token(server: ServerUnderTest) -> str:
     """Check that the imsx_codeMinor of a 401 is unauthorised_request or unauthorisedrequest."""
     response = send_unauthenticated_request(server, INVALID_TOKEN)
@@ -79,7 +85,7 @@ def check_malformed_identifier(server: ServerUnderTest) -> str:
     return _expect_minor_code(server, response, server.profile.malformed_code, "unknownobject")
 
 
-@check("errors", "unknown-route", SILENT, profiles=(), extends=ALL)
+@check("errors", "unknown-route", SILENT, profiles=(), extension_profiles=ALL)
 def check_unknown_route(server: ServerUnderTest) -> str:
     """Check that an unknown path returns 404 and an error body."""
     response = server.get("/CFNothing")
@@ -88,7 +94,7 @@ def check_unknown_route(server: ServerUnderTest) -> str:
     return "404"
 
 
-@check("errors", "wrong-method", SILENT, profiles=(), extends=ALL)
+@check("errors", "wrong-method", SILENT, profiles=(), extension_profiles=ALL)
 def check_unsupported_method(server: ServerUnderTest) -> str:
     """Check that a method that the path does not support returns 405 and an error body."""
     response = server.request("PATCH", build_entity_path("CFItems", str(uuid.uuid4())))
@@ -97,7 +103,7 @@ def check_unsupported_method(server: ServerUnderTest) -> str:
     return "405"
 
 
-@check("errors", "bad-parameters", SILENT, profiles=(), extends=ALL)
+@check("errors", "bad-parameters", SILENT, profiles=(), extension_profiles=ALL)
 def check_invalid_parameters(server: ServerUnderTest) -> str:
     """Check that an invalid limit, offset, sort, orderBy, filter or fields value returns 400."""
     for name, value in INVALID_PARAMETERS.items():
@@ -107,7 +113,7 @@ def check_invalid_parameters(server: ServerUnderTest) -> str:
     return f"400 for each of {', '.join(INVALID_PARAMETERS)}"
 
 
-@check("errors", "request-id", SILENT, profiles=(), extends=ALL)
+@check("errors", "request-id", SILENT, profiles=(), extension_profiles=ALL)
 def check_request_id(server: ServerUnderTest) -> str:
     """Check that a response echoes the X-Request-ID header of its request."""
     response = server.request("GET", "/CFDocuments", headers={"X-Request-ID": REQUEST_ID})
@@ -116,7 +122,7 @@ def check_request_id(server: ServerUnderTest) -> str:
     return REQUEST_ID
 
 
-@check("errors", "trailing-slash", SILENT, profiles=(), extends=VENDOR)
+@check("errors", "trailing-slash", SILENT, profiles=(), extension_profiles=VENDOR)
 def check_trailing_slash(server: ServerUnderTest) -> str:
     """Check that a trailing slash in a path is ignored, without a redirect."""
     response = server.get("/CFDocuments/")

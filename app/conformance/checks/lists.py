@@ -29,13 +29,17 @@ def check_list_documents(server: ServerUnderTest) -> str:
     return _check_list(server, "CFDocuments")
 
 
-@check("lists", "list-items", "vendor's OpenAPI, CFItems", profiles=SDK, extends=PLATFORM)
+@check(
+    "lists", "list-items", "vendor's OpenAPI, CFItems", profiles=SDK, extension_profiles=PLATFORM
+)
 def check_list_items(server: ServerUnderTest) -> str:
     """Check that GET /CFItems returns a list of items under the key CFItems."""
     return _check_list(server, "CFItems")
 
 
-@check("lists", "list-subjects", "guide, List all subjects", profiles=PLATFORM, extends=SDK)
+@check(
+    "lists", "list-subjects", "guide, List all subjects", profiles=PLATFORM, extension_profiles=SDK
+)
 def check_list_subjects(server: ServerUnderTest) -> str:
     """Check that GET /CFSubjects returns a list of subjects under the key CFSubjects."""
     return _check_list(server, "CFSubjects")
@@ -62,7 +66,7 @@ def check_paging_fields(server: ServerUnderTest) -> str:
     return "total, limit and offset"
 
 
-@check("lists", "list-total", "binding, section 3.1", profiles=STANDARD, extends=VENDOR)
+@check("lists", "list-total", "binding, section 3.1", profiles=STANDARD, extension_profiles=VENDOR)
 def check_total_header(server: ServerUnderTest) -> str:
     """Check that the X-Total-Count header states the total number of entities."""
     value = server.get_page("CFDocuments", limit=1).response.headers.get("X-Total-Count")
@@ -71,7 +75,7 @@ def check_total_header(server: ServerUnderTest) -> str:
     return f"X-Total-Count: {value}"
 
 
-@check("lists", "list-link", "binding, section 3.1", profiles=STANDARD, extends=VENDOR)
+@check("lists", "list-link", "binding, section 3.1", profiles=STANDARD, extension_profiles=VENDOR)
 def check_next_link(server: ServerUnderTest) -> str:
     """Check that if there is another page, a Link header with rel="next" points to it."""
     page = server.get_page("CFDocuments", limit=1)
@@ -229,7 +233,7 @@ def check_filter_in(server: ServerUnderTest) -> str:
     return f"{len(returned_identifiers)} documents"
 
 
-@check("lists", "filter-shown", SILENT, profiles=(), extends=ALL)
+@check("lists", "filter-shown", SILENT, profiles=(), extension_profiles=ALL)
 def check_filter_by_string_fields(server: ServerUnderTest) -> str:
     """Check that a filter by any string field of an entity or its links returns that entity."""
     pair = (server.existing.sample_document, server.existing.documents[-1])

@@ -45,7 +45,9 @@ def check_package_valid(server: ServerUnderTest) -> str:
     return f"{len(package['CFItems'])} items, {len(associations)} associations"
 
 
-@check("packages", "package-arrays", ARRAYS, profiles=(*PLATFORM, *STANDARD), extends=SDK)
+@check(
+    "packages", "package-arrays", ARRAYS, profiles=(*PLATFORM, *STANDARD), extension_profiles=SDK
+)
 def check_package_contents(server: ServerUnderTest) -> str:
     """Check that a package contains its items and associations in CFItems and CFAssociations."""
     package = server.existing.sample_package
@@ -55,7 +57,7 @@ def check_package_contents(server: ServerUnderTest) -> str:
     return ", ".join(names)
 
 
-@check("packages", "package-definitions", GUIDE, profiles=PLATFORM, extends=SDK)
+@check("packages", "package-definitions", GUIDE, profiles=PLATFORM, extension_profiles=SDK)
 def check_package_definitions(server: ServerUnderTest) -> str:
     """Check that a package has the fields CFDefinitions and CFRubrics, even if they are empty."""
     names = ("CFDefinitions", "CFRubrics")
@@ -86,7 +88,13 @@ def check_package_sourced_id(server: ServerUnderTest) -> str:
     return expected
 
 
-@check("packages", "package-by-document", BY_DOCUMENT, profiles=(*SDK, *STANDARD), extends=PLATFORM)
+@check(
+    "packages",
+    "package-by-document",
+    BY_DOCUMENT,
+    profiles=(*SDK, *STANDARD),
+    extension_profiles=PLATFORM,
+)
 def check_package_by_document(server: ServerUnderTest) -> str:
     """Check that GET /CFPackages/{id} accepts the identifier of the document."""
     identifier = get_identifier(server.existing.sample_document)
@@ -94,7 +102,9 @@ def check_package_by_document(server: ServerUnderTest) -> str:
     return identifier
 
 
-@check("packages", "package-by-package", GUIDE, profiles=PLATFORM, extends=(*SDK, *STANDARD))
+@check(
+    "packages", "package-by-package", GUIDE, profiles=PLATFORM, extension_profiles=(*SDK, *STANDARD)
+)
 def check_package_by_package_identifier(server: ServerUnderTest) -> str:
     """Check that GET /CFPackages/{id} accepts the identifier in the document's CFPackageURI."""
     document = server.get_entity("CFDocuments", get_identifier(server.existing.sample_document))
@@ -115,7 +125,7 @@ def check_item_links_to_document(server: ServerUnderTest) -> str:
     return get_identifier(packaged_item)
 
 
-@check("packages", "groups", "vendor's OpenAPI, groups", profiles=SDK, extends=PLATFORM)
+@check("packages", "groups", "vendor's OpenAPI, groups", profiles=SDK, extension_profiles=PLATFORM)
 def check_groups(server: ServerUnderTest) -> str:
     """Check that GET /CFPackages/{id}/groups returns the items as a tree, grouped by CFItemType."""
     identifier = get_identifier(server.existing.sample_document)
@@ -154,7 +164,7 @@ def _count_items(groups: Any, field: str, depth: int) -> int:
     return count
 
 
-@check("packages", "not-modified", SILENT, profiles=(), extends=ALL)
+@check("packages", "not-modified", SILENT, profiles=(), extension_profiles=ALL)
 def check_not_modified(server: ServerUnderTest) -> str:
     """Check that a package has an ETag; a request with it in If-None-Match returns 304."""
     path = server.existing.get_package_path(server.existing.sample_document)

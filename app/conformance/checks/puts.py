@@ -15,7 +15,7 @@ from ..test_data import build_link_uri, build_put_body, expect_accepted
 
 CREATE = "guide, Create a document (and its package)"
 
-documented = partial(check, "writing", profiles=PLATFORM, extends=SDK, writes=True)
+documented = partial(check, "writing", profiles=PLATFORM, extension_profiles=SDK, writes=True)
 """Register a check of what the vendor's guide documents."""
 
 
@@ -158,7 +158,7 @@ def check_put_association(server: ServerUnderTest) -> str:
     return "201, and listed by both items"
 
 
-@check("writing", "put-unchanged", SILENT, profiles=(), extends=VENDOR, writes=True)
+@check("writing", "put-unchanged", SILENT, profiles=(), extension_profiles=VENDOR, writes=True)
 def check_get_put_round_trip(server: ServerUnderTest) -> str:
     """Check that PUT of an entity or package exactly as GET returned it changes nothing."""
     test_data = server.test_data

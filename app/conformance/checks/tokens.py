@@ -38,7 +38,7 @@ def check_token_with_basic_auth(server: ServerUnderTest) -> str:
     "token-form",
     "vendor's API overview; RFC 6749, 2.3.1",
     profiles=VENDOR,
-    extends=STANDARD,
+    extension_profiles=STANDARD,
 )
 def check_token_form_credentials(server: ServerUnderTest) -> str:
     """Check that the token endpoint accepts the client ID and secret in the form body."""
@@ -80,7 +80,7 @@ def check_unknown_token(server: ServerUnderTest) -> str:
     return _expect_unauthorized(server, "not.a.token")
 
 
-@check("tokens", "challenge", "RFC 6750, section 3", profiles=(), extends=ALL)
+@check("tokens", "challenge", "RFC 6750, section 3", profiles=(), extension_profiles=ALL)
 def check_www_authenticate_header(server: ServerUnderTest) -> str:
     """Check that a 401 response has a WWW-Authenticate header with the Bearer scheme."""
     response = send_unauthenticated_request(server, None)
@@ -89,7 +89,7 @@ def check_www_authenticate_header(server: ServerUnderTest) -> str:
     return str(value)
 
 
-@check("tokens", "scope-read", SCOPES, profiles=PLATFORM, extends=(*SDK, *STANDARD))
+@check("tokens", "scope-read", SCOPES, profiles=PLATFORM, extension_profiles=(*SDK, *STANDARD))
 def check_read_scope(server: ServerUnderTest) -> str:
     """Check that a read with a token that lacks the case.readonly scope returns 403."""
     token = _request_token_for_scope(server, "delete")
@@ -97,7 +97,7 @@ def check_read_scope(server: ServerUnderTest) -> str:
     return "403"
 
 
-@check("tokens", "scope-write", SCOPES, profiles=PLATFORM, extends=SDK, writes=True)
+@check("tokens", "scope-write", SCOPES, profiles=PLATFORM, extension_profiles=SDK, writes=True)
 def check_write_scope(server: ServerUnderTest) -> str:
     """Check that a write with a token that has only the case.readonly scope returns 403."""
     token = _request_token_for_scope(server, "readonly")
@@ -110,7 +110,7 @@ def check_write_scope(server: ServerUnderTest) -> str:
     return "403"
 
 
-@check("tokens", "scope-delete", DELETING, profiles=PLATFORM, extends=SDK, writes=True)
+@check("tokens", "scope-delete", DELETING, profiles=PLATFORM, extension_profiles=SDK, writes=True)
 def check_delete_scope(server: ServerUnderTest) -> str:
     """Check that DELETE of an association without the case.delete scope returns 403."""
     token = _request_token_for_scope(server, "readonly")

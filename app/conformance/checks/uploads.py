@@ -13,10 +13,12 @@ from ..responses import Body, CheckSkipped, describe_response, expect, expect_st
 
 POST = "vendor's OpenAPI, CFPackages"
 
-documented = partial(check, "writing", profiles=SDK, extends=PLATFORM, writes=True)
+documented = partial(check, "writing", profiles=SDK, extension_profiles=PLATFORM, writes=True)
 """Register a check of what the vendor's OpenAPI document or SDK defines."""
 
-extension = partial(check, "writing", source=SILENT, profiles=(), extends=VENDOR, writes=True)
+extension = partial(
+    check, "writing", source=SILENT, profiles=(), extension_profiles=VENDOR, writes=True
+)
 """Register a check of what only this project defines."""
 
 

@@ -65,31 +65,31 @@ def diagnose_database_error(error: BaseException, url: str) -> str:
 MESSAGES: tuple[tuple[type[asyncpg.PostgresError], str], ...] = (
     (
         asyncpg.InvalidPasswordError,
-        "{message}: check the user name and password of {place}{escape_hint}{container_hint}",
+        "{message}: check the user name and password of {url}{escape_hint}{container_hint}",
     ),
     (
         asyncpg.InvalidAuthorizationSpecificationError,
-        "{place} rejects the connection: {message}; {admission}",
+        "{url} rejects the connection: {message}; {admission}",
     ),
     (
         asyncpg.InvalidCatalogNameError,
-        "{message} at {place}: create it (createdb), or correct the name in the URL",
+        "{message} at {url}: create it (createdb), or correct the name in the URL",
     ),
     (
         asyncpg.TooManyConnectionsError,
-        "{place} has no connection left ({message}): lower CASE_SERVER_POOL_SIZE",
+        "{url} has no connection left ({message}): lower CASE_SERVER_POOL_SIZE",
     ),
-    (asyncpg.ReadOnlySQLTransactionError, f"{READ_ONLY} ({{place}})"),
+    (asyncpg.ReadOnlySQLTransactionError, f"{READ_ONLY} ({{url}})"),
     (
         asyncpg.InvalidSchemaNameError,
-        "{place}: {message}; as an administrator, run: CREATE SCHEMA … AUTHORIZATION {role}",
+        "{url}: {message}; as an administrator, run: CREATE SCHEMA … AUTHORIZATION {role}",
     ),
-    (asyncpg.InsufficientPrivilegeError, "{place}: {message}; {privilege}"),
+    (asyncpg.InsufficientPrivilegeError, "{url}: {message}; {privilege}"),
     (
         asyncpg.LockNotAvailableError,
-        "{place} is being migrated or used by another process ({message}): retry later",
+        "{url} is being migrated or used by another process ({message}): retry later",
     ),
-    (asyncpg.PostgresError, "{place} returned the error {message!r} ({kind})"),
+    (asyncpg.PostgresError, "{url} returned the error {message!r} ({kind})"),
 )
 """Messages for errors that Postgres reports; the first matching class counts."""
 
@@ -115,7 +115,7 @@ def _explain_postgres_error(error: asyncpg.PostgresError, target: DatabaseUrl) -
     template = next(template for kind, template in MESSAGES if isinstance(error, kind))
     return template.format(
         message=message,
-        place=target.to_redacted_url(),
+        url=target.to_redacted_url(),
         role=_format_role(target),
         kind=type(error).__name__,
         escape_hint=_suggest_escapes(target),

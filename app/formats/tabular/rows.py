@@ -102,7 +102,7 @@ class UnreadCells:
 class MisspelledHeading(NamedTuple):
     """An unknown heading that may be a misspelling of the heading of a missing column."""
 
-    where: str
+    location: str
     """Its cell, for messages."""
     heading: str
     column: str
@@ -123,7 +123,7 @@ class Sheet(NamedTuple):
 class RowLocation:
     """The location of a row in a file, and the letters of its columns, for use in messages."""
 
-    where: str
+    text: str
     columns: dict[str, str] = field(default_factory=dict)
     """Column letters by column name."""
 
@@ -137,7 +137,7 @@ class RowLocation:
             None,
         )
         column = f", column {letter}" if letter else ""
-        return f"{self.where}{column}{f' ({name})' if name else ''}"
+        return f"{self.text}{column}{f' ({name})' if name else ''}"
 
 
 def _iter_path_and_parents(path: str) -> Iterator[str]:
@@ -194,7 +194,7 @@ class RowReader:
     def __init__(
         self, sheet: Sheet, layout: SheetLayout | None, problems: list[Problem], repairs: RepairLog
     ) -> None:
-        self.where = f"sheet {sheet.name}, " if sheet.name else ""
+        self.location_prefix = f"sheet {sheet.name}, " if sheet.name else ""
         self.problems = problems
         self.repairs = repairs
         self.numeric_codes: set[str] = set()
@@ -228,7 +228,9 @@ class RowReader:
         index = find_heading_row(first_rows, self._is_known_heading)
         for row in first_rows[:index]:
             text = " | ".join(format_cell(cell) for cell in row.cells if not is_blank(cell))
-            self.repairs.record("row-above-headings", f"{self.where}row {row.number}", text)
+            self.repairs.record(
+                "row-above-headings", f"{self.location_prefix}row {row.number}", text
+            )
         header = first_rows[index] if first_rows else NumberedRow(0, ())
         self.headings_as_read = header.cells
         self.headings = [strip_invisible(format_cell(cell)) for cell in header.cells]
@@ -264,15 +266,15 @@ class RowReader:
         document = Row(DOCUMENT, RowLocation(""))
         rows_by_column: dict[str, int] = {}
         for key, (number, cells) in self._metadata_rows:
-            location = RowLocation(f"{self.where}row {number}")
+            location = RowLocation(f"{self.location_prefix}row {number}")
             values = [cell for cell in cells[1:] if not is_blank(cell)]
             column = DOCUMENT.find_column(key)
             if column is None:
                 text = " | ".join(map(format_cell, [cells[0], *values]))
-                self.repairs.record("row-above-headings", location.where, text)
+                self.repairs.record("row-above-headings", location.text, text)
             elif column.name in rows_by_column:
                 message = f"#{key} is also in row {rows_by_column[column.name]}; remove one"
-                self._add_problem(location.where, message)
+                self._add_problem(location.text, message)
             elif values:
                 rows_by_column[column.name] = number
                 separator = SEPARATOR if column.codec is STRING_LIST else ", "
@@ -281,7 +283,9 @@ class RowReader:
                 self._read_cell(row, column, cell)
         if rows_by_column and self.header_number:
             first, last = (self._metadata_rows[index][1].number for index in (0, -1))
-            yield replace(document, location=RowLocation(f"{self.where}rows {first} to {last}"))
+            yield replace(
+                document, location=RowLocation(f"{self.location_prefix}rows {first} to {last}")
+            )
 
     def __iter__(self) -> Iterator[Row]:
         yield from self._iter_metadata_document()
@@ -291,7 +295,7 @@ class RowReader:
             if layout and self._check_required_headings(layout):
                 yield self._read_row(layout, cells)
         if self._shows_hierarchy_by_spaces():
-            self._add_problem(f"{self.where}row {self.header_number}", INDENTED)
+            self._add_problem(f"{self.location_prefix}row {self.header_number}", INDENTED)
         for index, (location, count) in self._unnamed.items():
             rows = "a row" if count == 1 else f"{count:,} rows"
             self._add_problem(
@@ -311,7 +315,7 @@ class RowReader:
                 message = INDENTED
             self._is_complete[layout.kind] = message is None
             if message:
-                self._add_problem(f"{self.where}row {self.header_number}", message)
+                self._add_problem(f"{self.location_prefix}row {self.header_number}", message)
         return self._is_complete[layout.kind]
 
     def _is_indented(self, *, has_headings: bool) -> bool:
@@ -345,7 +349,7 @@ class RowReader:
     def _read_row(self, layout: SheetLayout, cells: Sequence[Cell]) -> Row:
         columns = self._get_columns(layout)
         letters = {column.name: get_column_letters(index) for index, column in columns}
-        row = Row(layout, RowLocation(f"{self.where}row {self.number}", letters))
+        row = Row(layout, RowLocation(f"{self.location_prefix}row {self.number}", letters))
         for index, column in columns:
             if not is_blank(cell := _get_cell(cells, index)):
                 self._read_cell(row, column, cell)
@@ -355,7 +359,7 @@ class RowReader:
         for index, cell in enumerate(cells):
             has_heading = index < len(self.headings) and self.headings[index]
             if not has_heading and not is_blank(cell):
-                location, count = self._unnamed.get(index, (row.location.where, 0))
+                location, count = self._unnamed.get(index, (row.location.text, 0))
                 self._unnamed[index] = (location, count + 1)
         return row
 
@@ -512,7 +516,7 @@ class RowReader:
             self._add_problem(row.location.describe(OVERFLOW.name), "must be a JSON object")
 
     def _locate_cell(self, row_number: int, index: int) -> str:
-        return f"{self.where}row {row_number}, column {get_column_letters(index)}"
+        return f"{self.location_prefix}row {row_number}, column {get_column_letters(index)}"
 
     def _add_problem(self, path: str, message: str) -> None:
         self.problems.append(Problem(path=path, message=message))

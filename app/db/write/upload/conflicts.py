@@ -53,7 +53,7 @@ def compile_conflict_query(*, is_new_package: bool = False) -> CompiledStatement
     may have the same origin, destination and type as that of another document. With
     ``is_new_package``, items and associations are left out, because they are not staged, and
     inserting an existing one fails with a unique violation. Each row is (path, message); ``path``
-    is the place in the package, such as "CFItems[3]".
+    is the path in the package, such as "CFItems[3]".
     """
     queries = [
         _build_entity_conflict_query(RUBRICS),
@@ -78,7 +78,7 @@ def _build_conflict_query(
 
 
 def _build_list_path(collection: str) -> ColumnElement[str]:
-    return func.format(literal(f"{collection}[%s]"), STAGED.c.place)
+    return func.format(literal(f"{collection}[%s]"), STAGED.c.position)
 
 
 def _build_entity_conflict_query(resource: ResourceType) -> Select[Any]:

@@ -173,8 +173,8 @@ def _compile_ordinal_update(resource: ResourceType) -> CompiledStatement:
     renumbered = (
         update(table)
         .where(STAGED.c.kind == literal(resource.name), STAGED.c.identifier == table.c.identifier)
-        .where(table.c.document_identifier == DOCUMENT, table.c.ordinal != STAGED.c.place)
-        .values(ordinal=STAGED.c.place)
+        .where(table.c.document_identifier == DOCUMENT, table.c.ordinal != STAGED.c.position)
+        .values(ordinal=STAGED.c.position)
         .returning(literal_column("1"))
         .cte("renumbered")
     )

@@ -49,7 +49,7 @@ STAGED = Table(
     MetaData(),
     Column("ordinal", BigInteger, nullable=False),
     Column("kind", Text, nullable=False),
-    Column("place", Integer, nullable=False),
+    Column("position", Integer, nullable=False),
     Column("identifier", Text, nullable=False),
     Column("body", JSON),
     Column("last_change_date_time", tables.TimestampTZ, nullable=False),
@@ -58,7 +58,7 @@ STAGED = Table(
     prefixes=["TEMPORARY"],
     postgresql_on_commit="DROP",
 )
-"""``place`` is the position of a row among the rows of its kind in the package. ``ordinal`` is the
+"""``position`` is the index of a row among the rows of its kind in the package. ``ordinal`` is the
 position to store: a criterion or level is counted within its rubric or criterion, so that a rubric
 does not change when another rubric does. ``body`` is NULL if the entity is stored unchanged."""
 
@@ -81,7 +81,9 @@ KINDS = (*PREREQUISITE_KINDS, *LARGE_KINDS, *RUBRIC_KINDS)
 BATCH_SIZE = 500
 """Number of rows that are read in a worker thread before they are sent."""
 
-REFERENCE_FIELDS = {reference.field for several in REFERENCES.values() for reference in several}
+REFERENCE_FIELDS = {
+    reference.field for references in REFERENCES.values() for reference in references
+}
 
 
 class StagingSummary(NamedTuple):
@@ -176,7 +178,7 @@ class StagedRow(NamedTuple):
 
     ordinal: int
     kind: str
-    place: int
+    position: int
     identifier: str
     body: str | None
     last_change_date_time: datetime
@@ -234,7 +236,7 @@ class RowStager:
 
     def _stage(self, row: EntityRow) -> StagedRow:
         row = self._converter.to_stored_row(row)
-        place = self.counts[row.kind]
+        position = self.counts[row.kind]
         self.counts[row.kind] += 1
         key = (row.kind, row.identifier)
         stored_ordinal, digest, container_link = self._stored.get(key, (None, None, None))
@@ -248,7 +250,7 @@ class RowStager:
         return StagedRow(
             self._choose_ordinal(row, stored_ordinal),
             row.kind,
-            place,
+            position,
             row.identifier,
             body,
             row.last_change_date_time,
