@@ -121,18 +121,17 @@ class SubmittedBody:
         """
         self._drop_package_link()
         if self.client_uri is None:
-            self.fields["uri"] = self.stored.get("uri") or _encode_string(
-                make_uuid_urn(self.identifier)
-            )
+            self.fields["uri"] = self.stored.get("uri") or _encode(make_uuid_urn(self.identifier))
         for name in self._list_link_fields():
             links = _decode_links(self.fields[name])
             self._restore_stored_uris(name, links, get_stored_uri)
-            self.fields[name] = _encode_links(self.fields[name], links)
+            is_list = bytes(self.fields[name]).startswith(b"[")
+            self.fields[name] = _encode(links if is_list else links[0])
         self._drop_empty_lists()
         name = "CFItemType"
         if self.stored and name not in self.stored and self.fields.get(name) == DEFAULT_TYPE:
             del self.fields[name]
-        return _encode_object(self.fields).decode()
+        return msgspec.json.encode(self.fields).decode()
 
     def restore_concept_links(self, keywords: str, get_stored_uri: GetStoredUri) -> str:
         """Replace this server's URLs in an item's links to concepts with the stored URIs.
@@ -142,7 +141,7 @@ class SubmittedBody:
         """
         links = LINKS.decode(keywords)
         self._restore_stored_uris("conceptKeywordsURI", links, get_stored_uri)
-        return _encode_array(links).decode()
+        return msgspec.json.encode(links).decode()
 
     def _list_link_fields(self) -> list[str]:
         if not self.echoed.server_urls:
@@ -199,7 +198,7 @@ class SubmittedBody:
         for link, stored in zip(links, self._match_stored_links(field, links), strict=True):
             if target := self._find_link_target(field, link):
                 uri = get_stored_uri(target) or make_uuid_urn(target[1])
-                link["uri"] = stored["uri"] if stored else _encode_string(uri)
+                link["uri"] = stored["uri"] if stored else _encode(uri)
 
     def _drop_package_link(self) -> None:
         """Remove the CFPackageURI of a document if a response of this server had added it.
@@ -232,25 +231,5 @@ def _decode_links(value: msgspec.Raw) -> list[Fields]:
     return LINKS.decode(raw) if raw.startswith(b"[") else [FIELDS.decode(raw)]
 
 
-def _encode_links(original: msgspec.Raw, links: list[Fields]) -> msgspec.Raw:
-    """Encode links in the same form as ``original``, a JSON array or a single JSON object.
-
-    ``original`` is the previous value of the field. If it is an object, only the first link is
-    encoded.
-    """
-    return msgspec.Raw(
-        _encode_array(links) if bytes(original).startswith(b"[") else _encode_object(links[0])
-    )
-
-
-def _encode_array(values: list[Fields]) -> bytes:
-    return b"[%s]" % b",".join(map(_encode_object, values))
-
-
-def _encode_object(fields: Fields) -> bytes:
-    members = (b'"%s":%s' % (name.encode(), bytes(value)) for name, value in fields.items())
-    return b"{%s}" % b",".join(members)
-
-
-def _encode_string(text: str) -> msgspec.Raw:
-    return msgspec.Raw(msgspec.json.encode(text))
+def _encode(value: object) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(value))
