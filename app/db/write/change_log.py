@@ -65,11 +65,8 @@ def build_write_cte(table: Table, *writes: Insert | Update) -> CTE:
         write.returning(table.c.identifier).cte(f"{table.name}_written_{number}")
         for number, write in enumerate(writes)
     ]
-    written_rows = (
-        union_all(*(select(cte.c.identifier) for cte in ctes)).subquery(f"{table.name}_written")
-        if len(ctes) > 1
-        else ctes[0]
-    )
+    identifiers = union_all(*(select(cte.c.identifier) for cte in ctes))
+    written_rows = identifiers.subquery(f"{table.name}_written")
     # A SQL statement sees its tables as they were before the statement.
     before = table.alias(f"{table.name}_before")
     operations: list[tuple[ColumnElement[bool], ColumnElement[str]]] = [
