@@ -35,7 +35,6 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.types import UserDefinedType
 
 from ...case.resources import ASSOCIATIONS
 from ...exceptions import BadRequest, Gone, RecoveryConflict, ServiceUnavailable
@@ -48,16 +47,6 @@ from .visibility import NODE_KINDS, build_association_end_condition, build_visib
 
 EMPTY_SNAPSHOT = "1:1:"
 """The snapshot in which no transaction is committed."""
-
-
-class PgSnapshot(UserDefinedType[str]):
-    """The SQLAlchemy column type for a Postgres ``pg_snapshot``, a set of visible transactions."""
-
-    cache_ok = True
-
-    def get_col_spec(self, **_: Any) -> str:
-        """Return the SQL name of the type."""
-        return "pg_snapshot"
 
 
 class FeedCursor(NamedTuple):
@@ -221,7 +210,8 @@ def _build_visibility_condition(snapshot: ColumnElement[Any]) -> ColumnElement[b
 @cache
 def _compile_page() -> CompiledStatement:
     table = tables.changes
-    since, until = (cast(bindparam(name, type_=Text), PgSnapshot) for name in ("since", "until"))
+    # The name of a type as that of a function is a cast.
+    since, until = (func.pg_snapshot(bindparam(name, type_=Text)) for name in ("since", "until"))
     # All transactions before this one are visible in ``since``, so the index can skip them.
     oldest = cast(cast(func.pg_snapshot_xmin(since), Text), BigInteger)
     return CompiledStatement(
