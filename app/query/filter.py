@@ -10,7 +10,7 @@ is checked against the type of its field, so that code that uses the tree need n
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -70,29 +70,17 @@ Node: TypeAlias = Comparison | And | Or
 
 @dataclass(frozen=True)
 class FilterGrammar:
-    """The filter syntax that an API profile accepts, including whether it allows parentheses."""
+    """The filter syntax that an API profile accepts."""
 
-    max_predicates: int
-    has_mixed_operators: bool
-    """Allow both AND and OR in one filter."""
     has_parentheses: bool
-    has_any_of_operator: bool
-    """Allow the operator ``@`` ("is one of")."""
-    has_unquoted_values: bool = False
-    """Allow numbers, ``true`` and ``false`` without quotes."""
+    is_extended: bool
+    """Allow up to ``MAX_PREDICATES`` instead of two, AND and OR in one filter, the operator ``@``
+    ("is one of"), and numbers, ``true`` and ``false`` without quotes."""
 
 
-STANDARD = FilterGrammar(
-    max_predicates=2, has_mixed_operators=False, has_parentheses=False, has_any_of_operator=False
-)
-PAIR = replace(STANDARD, has_parentheses=True)
-EXTENDED = FilterGrammar(
-    max_predicates=MAX_PREDICATES,
-    has_mixed_operators=True,
-    has_parentheses=True,
-    has_any_of_operator=True,
-    has_unquoted_values=True,
-)
+STANDARD = FilterGrammar(has_parentheses=False, is_extended=False)
+PAIR = FilterGrammar(has_parentheses=True, is_extended=False)
+EXTENDED = FilterGrammar(has_parentheses=True, is_extended=True)
 
 
 def parse_filter(text: str, *, fields: Fields, grammar: FilterGrammar) -> Node:
@@ -177,7 +165,7 @@ class _Parser:
         if self.token.kind != "connective" or self.token.text.upper() != connective:
             return False
         self.connectives.add(connective)
-        if len(self.connectives) > 1 and not self.grammar.has_mixed_operators:
+        if len(self.connectives) > 1 and not self.grammar.is_extended:
             raise self.make_syntax_error("either AND or OR in one filter, not both")
         self.next += 1
         return True
@@ -200,7 +188,7 @@ class _Parser:
         return node
 
     def parse_comparison(self) -> Comparison:
-        limit = self.grammar.max_predicates
+        limit = MAX_PREDICATES if self.grammar.is_extended else 2
         if self.predicates == limit:
             raise self.make_syntax_error(f"at most {limit} predicates")
         self.predicates += 1
@@ -229,7 +217,7 @@ class _Parser:
 
     def parse_operator(self, field: QueryableField) -> str:
         operator = self.token.text
-        allowed = (*field.operators, "@") if self.grammar.has_any_of_operator else field.operators
+        allowed = (*field.operators, "@") if self.grammar.is_extended else field.operators
         if operator not in allowed:
             raise self.make_syntax_error(
                 f"{format_choices(allowed)}, as {field.name} is {field.type}"
@@ -254,7 +242,7 @@ class _Parser:
         token = self.token
         if token.kind == "quoted":
             return token.text[1:-1].replace("''", "'")
-        if self.grammar.has_unquoted_values and (
+        if self.grammar.is_extended and (
             is_storable_number(token.text) or token.text in ("true", "false")
         ):
             return token.text

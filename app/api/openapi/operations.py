@@ -299,7 +299,7 @@ def _build_filter_parameter(resource: ResourceType, profile: ApiProfile) -> Sche
     return _build_parameter(
         "filter",
         "field='value', with = != > >= < <= or ~ (contains); "
-        f"{OPERATORS_OF_FILTERS[profile.grammar.has_mixed_operators]}. "
+        f"{OPERATORS_OF_FILTERS[profile.grammar.is_extended]}. "
         "Values are compared as this list returns them. "
         f"Comparison ignores case; a quote in a value is doubled; {links}an array "
         "equals its members joined by commas and contains (~) what any member contains.",

@@ -138,7 +138,7 @@ async def test_invalid_parameter_returns_400_with_its_code(
 
 async def test_filter_grammar_depends_on_the_profile(api: Api) -> None:
     filter_text = "title='a' AND title='b' OR (title@'c,d')"
-    if api.profile.grammar.has_mixed_operators:
+    if api.profile.grammar.is_extended:
         assert await list_identifiers(api, "CFDocuments", filter=filter_text) == []
     else:
         response = await api.get("/CFDocuments", 400, filter="title='a' OR title='b' OR title='c'")
@@ -281,7 +281,7 @@ async def test_filter_returns_the_matching_documents(api: Api, text: str, expect
 async def test_filter_of_the_extended_grammar_returns_the_matching_documents(
     api: Api, text: str, expected: str
 ) -> None:
-    if not api.profile.grammar.has_mixed_operators:
+    if not api.profile.grammar.is_extended:
         await api.get("/CFDocuments", 400, filter=text)
         return
     stored = await fill(api, "CFDocuments", *DOCUMENTS)
