@@ -76,8 +76,7 @@ class LocalIssuer:
         """
         if not self._keys:
             raise ServiceUnavailable(
-                "there is no signing key yet: start case-server on the primary once",
-                retry_after=2,
+                "there is no signing key yet: start case-server on the primary once", retry_after=2
             )
         newest = next(reversed(self._keys.values()))
         return encode_token(newest, claims)

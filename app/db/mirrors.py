@@ -5,15 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import NamedTuple
 
-from sqlalchemy import (
-    ColumnElement,
-    Text,
-    bindparam,
-    delete,
-    func,
-    literal_column,
-    select,
-)
+from sqlalchemy import ColumnElement, Text, bindparam, delete, func, literal_column, select
 from sqlalchemy.dialects.postgresql import insert
 
 from .pool import Database

@@ -85,12 +85,7 @@ def restore_backup(
         asyncio.run(_run_on_maintenance_database(url, *DROP_STATEMENTS, create))
         try:
             report_progress("reading the backup")
-            flags = (
-                "--exit-on-error",
-                "--single-transaction",
-                "--no-owner",
-                "--no-privileges",
-            )
+            flags = ("--exit-on-error", "--single-transaction", "--no-owner", "--no-privileges")
             options = (*flags, f"--dbname={RESTORED}", str(source.resolve()))
             _run_postgres_program(data_dir, url, "pg_restore", *options)
             restored = parse_database_url(url).with_database(RESTORED)

@@ -25,11 +25,7 @@ from ..read.body_digests import add_container_link
 from ..schema import tables
 from ..schema.expressions import IDENTIFIERS, build_text_extract
 from ..statement import CompiledStatement
-from .derived_values import (
-    RESOURCES_BY_NAME,
-    DerivedValueReplacer,
-    compile_stored_entities_query,
-)
+from .derived_values import RESOURCES_BY_NAME, DerivedValueReplacer, compile_stored_entities_query
 
 RESOURCES_BY_COLLECTION = {resource.collection: resource for resource in RESOURCES}
 IdentifiersByResource: TypeAlias = Mapping[ResourceType, list[str]]
