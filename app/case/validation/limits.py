@@ -54,7 +54,7 @@ MAX_EXTENSION_VALUES = 100
 """Extensions with more values are checked on their own, not with the object around them."""
 
 SLICE_BYTES = 1_000_000
-"""Bytes of a body counted per call; other threads may run between two calls."""
+"""Bytes of a body searched per call; other threads may run between two calls."""
 
 
 class DensityLimit(NamedTuple):

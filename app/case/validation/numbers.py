@@ -16,7 +16,7 @@ from math import isfinite
 from typing import Any, NamedTuple
 
 from ...formatting import truncate
-from .limits import list_model_field_names
+from .limits import SLICE_BYTES, list_model_field_names
 from .problems import Location
 
 
@@ -42,9 +42,6 @@ MANY_DIGITS = b"0" * 16
 LARGE_EXPONENT = re.compile(rb"0e-?000+(?:,|\Z)")
 """The end of a number with an exponent of three digits, in classes. The pattern begins with literal
 bytes and ends at the end of a number, because hexadecimal identifiers look like exponents."""
-
-SLICE_BYTES = 1_000_000
-"""Bytes of a body searched per call; other threads may run between two calls."""
 
 FLOAT_FIELDS = frozenset({"weight", "score"})
 INTEGER_FIELDS = frozenset({"sequenceNumber", "position"})

@@ -14,9 +14,8 @@ from support import factories
 from case_server.case.model import CFAssociation, CFItem
 from case_server.case.package import make_entity_row
 from case_server.case.package_stream import parse_large_package, parse_package_lazily
-from case_server.case.validation.limits import LARGE_BODY_BYTES
+from case_server.case.validation.limits import LARGE_BODY_BYTES, SLICE_BYTES
 from case_server.case.validation.numbers import (
-    SLICE_BYTES,
     is_exact_as_double,
     may_contain_inexact_numbers,
 )
