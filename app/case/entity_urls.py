@@ -62,7 +62,5 @@ def _normalize_authority(netloc: str) -> str:
     return DEFAULT_PORT.sub("", netloc.lower())
 
 
-@lru_cache(maxsize=64)
-def get_server_url_matcher(urls: tuple[str, ...], prefixes: tuple[str, ...]) -> ServerUrlMatcher:
-    """Return a cached ``ServerUrlMatcher`` for the base URLs and path prefixes of this server."""
-    return ServerUrlMatcher(urls, prefixes)
+get_server_url_matcher = lru_cache(maxsize=64)(ServerUrlMatcher)
+"""Returns a cached ``ServerUrlMatcher`` for tuples of base URLs and path prefixes."""
