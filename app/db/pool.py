@@ -11,7 +11,6 @@ If Postgres is unavailable, overloaded or shutting down, every method raises ``S
 from __future__ import annotations
 
 import asyncio
-import itertools
 import math
 import random
 import time
@@ -589,8 +588,9 @@ class Database:
         ``ServiceUnavailable``.
         """
         give_up_at = time.monotonic() + LOCK_TIMEOUT_SECONDS
+        attempt = int(lock_name in self._contended)
         with ExitStack() as stack:
-            for attempt in itertools.count(int(lock_name in self._contended)):
+            while True:
                 try:
                     async with AcquireContext(self, isolation=isolation) as connection:
                         if not attempt:
@@ -604,7 +604,7 @@ class Database:
                 if not attempt:
                     stack.enter_context(self._serialize_writes(lock_name))
                 await asyncio.sleep(random.uniform(0, 0.01) * 2 ** min(attempt, 4))  # noqa: S311  no secret
-        raise AssertionError("unreachable")
+                attempt += 1
 
     @contextmanager
     def _serialize_writes(self, lock_name: str) -> Iterator[None]:
