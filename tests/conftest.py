@@ -110,7 +110,7 @@ SLOWEST_FIRST = (
     "db/read/lists/test_item_counts.py",
     "testmode/test_cross_site.py",
     "web/test_test_mode_page.py",
-    "formats/test_commands.py",
+    "cli/test_file_formats.py",
     "formats/test_round_trip.py",
 )
 """The longest test modules. They start first, so that none of them runs alone at the end."""
