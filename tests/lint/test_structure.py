@@ -4,7 +4,7 @@ import json
 from collections import Counter
 
 import pytest
-from lint.test_rules import CASES, TOGETHER
+from lint.rules.test_rules import CASES, TOGETHER
 from support.factories import Body, association, packed_item
 from support.lintable_package import (
     build_clean_package,
