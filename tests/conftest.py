@@ -97,7 +97,7 @@ SLOWEST_FIRST = (
     "server/test_synchronous_replication.py",
     "cli/test_backup.py",
     "server/test_http.py",
-    "repair/test_repair.py",
+    "repair/test_reader.py",
     "deployment/test_installation.py",
     "cli/test_packages.py",
     "api/routes/test_entities.py",
