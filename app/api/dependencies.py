@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from functools import partial
 from typing import Annotated
+from urllib.parse import quote
 
 from fastapi import Depends, Path, Request, Security
 from fastapi.openapi.models import OAuthFlowClientCredentials, OAuthFlows
@@ -156,13 +157,13 @@ async def get_caller(
 def require_primary(state: AppState, path: str) -> None:
     """Raise ``MethodNotAllowed`` if the database is a read-only standby.
 
-    ``path`` is the path of the request. The response's ``Location`` header has the URL of this path
-    on the primary server, if that is configured.
+    ``path`` is the decoded path of the request. The header ``Location`` of the response has the URL
+    of this path on the primary server, if that is configured.
     """
     if not state.database.is_standby:
         return
     primary = state.settings.primary_url
-    location = {"Location": primary + path} if primary else {}
+    location = {"Location": primary + quote(path)} if primary else {}
     raise MethodNotAllowed(
         f"this server reads from a standby: send writes to {primary or 'the primary server'}",
         headers={"Allow": "GET, HEAD", **location},

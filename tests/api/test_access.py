@@ -235,3 +235,20 @@ async def test_invalid_authorization_header_returns_401(
     response = await anonymous.get(f"{prefix}/CFItems", headers=headers)
     assert response.status_code == 401
     assert response.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+@pytest.mark.parametrize(
+    "path", ["/case/1.1/CFItems/%E6%97%A5", "/case/1.1/CFItems/a%0D%0AX%3A%20b"]
+)
+async def test_location_of_a_refused_write_is_percent_encoded(
+    app: FastAPI, client: AsyncClient, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    state = app.state.app_state
+    settings = state.settings.model_copy(update={"primary_url": "https://primary.test"})
+    monkeypatch.setattr(state, "settings", settings)
+    monkeypatch.setattr(state.database, "is_standby", True)
+    response = await client.put(path, json={})
+    assert (response.status_code, response.headers["Location"]) == (
+        405,
+        f"https://primary.test{path}",
+    )
