@@ -11,10 +11,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import SchemaValidator, core_schema, to_json
+from pydantic_core import to_json
 
 from ...exceptions import ContentTooLarge
 from ..model import CaseModel
@@ -23,8 +23,6 @@ from .problems import Location, ProblemCollector, format_location
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
-
-Valid = TypeVar("Valid", bound=BaseModel)
 
 LARGE_BODY_BYTES = 100_000
 """A larger body is validated as a whole only after its chunks were found valid, because each error
@@ -160,55 +158,6 @@ def _count_containers_and_commas(raw: bytes) -> tuple[int, int]:
         commas += unquoted.count(b",")
         is_in_string ^= len(parts) % 2 == 0
     return containers, commas
-
-
-class UnknownFieldError(Exception):
-    """Raised when a JSON object has a field that its model class does not define.
-
-    It does not contain the field's location; ``collect_errors_in_chunks`` finds it.
-    """
-
-
-def validate_fail_fast(schema: type[Valid], raw: bytes) -> Valid:
-    """Validate a JSON body and return an instance of ``schema``, or raise its first errors.
-
-    Validation of a list stops at its first error, so not all errors are reported. Raises
-    ``UnknownFieldError`` for an unknown field, and pydantic's ``ValidationError`` for other errors.
-    ``collect_errors_in_chunks`` finds all errors.
-    """
-    entity = _get_fail_fast_validator(schema).validate_json(raw)
-    assert isinstance(entity, schema)
-    return entity
-
-
-@cache
-def _get_fail_fast_validator(schema: type[BaseModel]) -> SchemaValidator:
-    return SchemaValidator(_build_fail_fast_schema(schema.__pydantic_core_schema__))
-
-
-def _build_fail_fast_schema(part: Any) -> Any:
-    """Return a copy of a pydantic core schema in which lists are validated to the first error.
-
-    Any unknown field of a model raises ``UnknownFieldError``. ``part`` is the schema or, in
-    recursive calls, any value in it.
-    """
-    # Not Field(fail_fast=True) in the model, because collect_errors needs all errors, and because
-    # an object with many unknown fields would still be validated to its end.
-    if isinstance(part, (list, tuple)):
-        return type(part)(_build_fail_fast_schema(value) for value in part)
-    if not isinstance(part, dict):
-        return part
-    members = {name: _build_fail_fast_schema(value) for name, value in part.items()}
-    if part.get("type") == "list":
-        members["fail_fast"] = True
-    if part.get("type") == "model-fields":
-        members["extra_behavior"] = "allow"
-        members["extras_schema"] = core_schema.no_info_plain_validator_function(_reject_unknown)
-    return members
-
-
-def _reject_unknown(_: object) -> None:
-    raise UnknownFieldError
 
 
 def collect_errors(

@@ -24,15 +24,13 @@ from ..types import URI_PATTERN
 from .limits import (
     LARGE_BODY_BYTES,
     SMALL_BODY_BYTES,
-    UnknownFieldError,
     check_density,
     collect_errors,
     collect_errors_in_chunks,
     to_json_bytes,
-    validate_fail_fast,
 )
 from .numbers import find_inexact_numbers
-from .problems import UNKNOWN_FIELD, Location, ProblemCollector, format_location
+from .problems import Location, ProblemCollector, format_location
 
 Model = TypeVar("Model", bound=CaseModel)
 
@@ -158,20 +156,17 @@ def _validate_completely(
     as at the end of long strings.
     """
     try:
-        return validate_fail_fast(schema, to_json_bytes(body))
+        return schema.model_validate_json(to_json_bytes(body))
     except ValidationError as error:
         for detail in error.errors(include_url=False, include_input=False):
             problems.add_pydantic_error(detail, (*location, *detail["loc"]), body)
-    except UnknownFieldError:
-        message = f"somewhere in its very long lists: {UNKNOWN_FIELD}"
-        problems.add_problem(format_location(location), message)
     return None
 
 
 def _validate_or_none(schema: type[Model], raw: bytes) -> Model | None:
     try:
-        return validate_fail_fast(schema, raw)
-    except (UnknownFieldError, ValidationError):
+        return schema.model_validate_json(raw)
+    except ValidationError:
         return None
 
 
