@@ -17,12 +17,7 @@ from ..db import auth_store
 from ..exceptions import CommandError, NotFound
 from ..formatting import format_duration
 from ..settings import Settings
-from .shared import (
-    DurationParamType,
-    add_settings_option,
-    print_table,
-    run_on_database,
-)
+from .shared import DurationParamType, add_settings_option, print_table, run_on_database
 
 MAX_OVERLAP = timedelta(days=366)
 
@@ -173,9 +168,7 @@ def remove_client(identifier: str, settings: Settings) -> None:
     """  # noqa: D301  click keeps the lines after its \b as they are
     with _explain_configured_client_error(identifier, settings):
         run_on_database(
-            settings,
-            "write",
-            lambda database: auth_store.delete_client(database, identifier),
+            settings, "write", lambda database: auth_store.delete_client(database, identifier)
         )
     click.echo(f"removed client {identifier!r}; its tokens are no longer accepted", err=True)
 

@@ -189,12 +189,7 @@ def _map_identifiers_to_locations(
 
 
 def _parse_package_json(
-    raw: bytes,
-    *,
-    strict: bool,
-    allow_dense: bool,
-    options: RepairOptions,
-    is_export: bool = False,
+    raw: bytes, *, strict: bool, allow_dense: bool, options: RepairOptions, is_export: bool = False
 ) -> tuple[PreparedPackage, list[RepairSummary]]:
     """Parse the JSON of a package, repair it unless ``strict``, and return (package, repairs).
 

@@ -22,13 +22,7 @@ from ..case.validation.limits import TREE_DENSITY, check_density
 from ..case.validation.numbers import find_inexact_numbers
 from ..case.validation.parsing import get_standard_name
 from ..case.validation.problems import create_validation_error, format_location
-from ..exceptions import (
-    BadRequest,
-    CaseServerError,
-    ContentTooLarge,
-    Problem,
-    UnprocessableContent,
-)
+from ..exceptions import BadRequest, CaseServerError, ContentTooLarge, Problem, UnprocessableContent
 from .completion import fill_in_required_fields, repair_links
 from .duplicates import deduplicate
 from .encoding import convert_to_utf8, detect_encoding, require_utf8

@@ -40,12 +40,7 @@ from ..sample import read_sample
 from .faults import Fault, FaultRule
 from .middleware import NAMESPACE, TEST_API_PREFIX
 from .namespaces import NAME_PATTERN, Namespace, NamespaceRegistry
-from .request_log import (
-    LoggedRequest,
-    RequestExpectation,
-    RequestFilter,
-    find_unmet_expectations,
-)
+from .request_log import LoggedRequest, RequestExpectation, RequestFilter, find_unmet_expectations
 
 Model = TypeVar("Model")
 

@@ -25,13 +25,7 @@ from .attributes import (
     group_relations,
     parse_entity_attributes,
 )
-from .pages import (
-    Offset,
-    PageRoute,
-    fetch_page_and_total,
-    is_fragment_request,
-    render_page,
-)
+from .pages import Offset, PageRoute, fetch_page_and_total, is_fragment_request, render_page
 
 if TYPE_CHECKING:
     from ..db.pool import Database

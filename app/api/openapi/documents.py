@@ -44,11 +44,7 @@ Get an access token from `/oauth2/token` with the client credentials that the se
 start-up, and send it as `Authorization: Bearer TOKEN`.
 """
 
-WRAPPED_CLASSES = {
-    *(resource.name for resource in RESOURCES),
-    "CFPackage",
-    "CFPackageWithGroups",
-}
+WRAPPED_CLASSES = {*(resource.name for resource in RESOURCES), "CFPackage", "CFPackageWithGroups"}
 """Classes whose objects some profiles wrap: ``{"CFItem": {…}}``."""
 
 REFERENCE_PATTERN = re.compile(rf'"\$ref":"{PREFIX}([^"]+)"')

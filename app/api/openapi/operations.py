@@ -234,11 +234,7 @@ COMMON_PARAMETERS = (
         default=0,
     ),
     _build_parameter(
-        "orderBy",
-        "The direction of the sort.",
-        type="string",
-        enum=["asc", "desc"],
-        default="asc",
+        "orderBy", "The direction of the sort.", type="string", enum=["asc", "desc"], default="asc"
     ),
     _build_parameter(
         "search",
