@@ -25,7 +25,7 @@ from .csv import read_csv
 from .file_format import TABLES, FileFormat, reject_unsupported_spreadsheet
 from .tabular.assembly import PackageAssembler
 from .tabular.cells import get_column_number
-from .tabular.rows import CODE_COLUMN, JsonObject, MisspelledHeading, RowLocation, Sheet
+from .tabular.rows import CODE_COLUMN, JsonObject, RowLocation, Sheet
 from .xlsx import read_workbook
 
 MAX_VALUE_CHARS = 100
@@ -160,18 +160,11 @@ def assemble_package(
     assembler = PackageAssembler(sheets, metadata, is_strict=strict)
     if not assembler.has_rows:
         raise BadRequest("the spreadsheet has no rows: add rows below a row of headings")
-    omissions = [_build_unknown_sheet_warning(assembler.left_out)] if assembler.left_out else []
-    if assembler.misspelled_headings:
-        omissions.append(_build_misspelled_heading_warning(assembler.misspelled_headings))
-    for sheet in sheets:
-        omissions += _iter_unread_cell_warnings(sheet)
-    if duplicate_codes := assembler.find_duplicate_numeric_codes():
-        omissions.append(_build_duplicate_code_warning(duplicate_codes))
     return AssembledPackage(
         assembler.package,
         assembler.locations,
         assembler.problems,
-        [*omissions, *assembler.repairs.summarize()],
+        [*_iter_warnings(assembler, sheets), *assembler.repairs.summarize()],
         assembler.is_export,
         assembler.derived,
     )
@@ -217,40 +210,8 @@ def _merge_repairs(repairs: list[RepairSummary]) -> list[RepairSummary]:
     return [*summaries.values()]
 
 
-def _build_unknown_sheet_warning(sheets: list[str]) -> RepairSummary:
-    explanation = f"A sheet with an unknown name was left out: {join_first(sheets, MAX_LISTED)}."
-    return RepairSummary("unknown-sheet", explanation, len(sheets), sheets[0])
-
-
-def _build_misspelled_heading_warning(headings: Sequence[MisspelledHeading]) -> RepairSummary:
-    names = [
-        f"{misspelling.heading!r}: did you mean {misspelling.column!r}?" for misspelling in headings
-    ]
-    explanation = (
-        "An unknown heading resembles a known one; rename it, or its values stay under extensions. "
-        f"{join_first(names, MAX_LISTED, ' ')}"
-    )
-    return RepairSummary("similar-heading", explanation, len(names), headings[0].location)
-
-
 MAX_LISTED = 10
 """Number of codes, sheets or cells that a report lists."""
-
-
-def _build_duplicate_code_warning(locations_by_code: dict[str, list[RowLocation]]) -> RepairSummary:
-    codes = [
-        f"{code} ({', '.join(location.text.rpartition(', ')[2] for location in locations)})"
-        for code, locations in locations_by_code.items()
-    ]
-    explanation = (
-        "Items have equal codes, and one of them was a number: "
-        f"{join_first(codes, MAX_LISTED, '; ')}. Check whether a final zero was lost."
-    )
-    second_location = next(iter(locations_by_code.values()))[1]
-    return RepairSummary(
-        "equal-codes", explanation, len(codes), second_location.describe(CODE_COLUMN)
-    )
-
 
 UNREAD_CELLS = {
     "cell-beyond-columns": "A cell beyond the 256 columns that are read of a sheet was left out.",
@@ -258,6 +219,33 @@ UNREAD_CELLS = {
     "formula-without-result": "A formula has no stored result, so that its cell was read as empty; "
     "open the workbook in a spreadsheet program and save it.",
 }
+
+
+def _iter_warnings(assembler: PackageAssembler, sheets: Sequence[Sheet]) -> Iterator[RepairSummary]:
+    """Yield a summary of each kind of sheets, headings, cells and codes that may be misread."""
+    if names := assembler.left_out:
+        explanation = f"A sheet with an unknown name was left out: {join_first(names, MAX_LISTED)}."
+        yield RepairSummary("unknown-sheet", explanation, len(names), names[0])
+    if headings := assembler.misspelled_headings:
+        hints = [f"{each.heading!r}: did you mean {each.column!r}?" for each in headings]
+        explanation = (
+            "An unknown heading resembles a known one; rename it, or its values stay under "
+            f"extensions. {join_first(hints, MAX_LISTED, ' ')}"
+        )
+        yield RepairSummary("similar-heading", explanation, len(hints), headings[0].location)
+    for sheet in sheets:
+        yield from _iter_unread_cell_warnings(sheet)
+    if locations_by_code := assembler.find_duplicate_numeric_codes():
+        codes = [
+            f"{code} ({', '.join(location.text.rpartition(', ')[2] for location in locations)})"
+            for code, locations in locations_by_code.items()
+        ]
+        explanation = (
+            "Items have equal codes, and one of them was a number: "
+            f"{join_first(codes, MAX_LISTED, '; ')}. Check whether a final zero was lost."
+        )
+        path = next(iter(locations_by_code.values()))[1].describe(CODE_COLUMN)
+        yield RepairSummary("equal-codes", explanation, len(codes), path)
 
 
 def _iter_unread_cell_warnings(sheet: Sheet) -> Iterator[RepairSummary]:
