@@ -101,11 +101,8 @@ def find_unused_definitions(index: PackageIndex) -> Iterator[Finding]:
     for definition in index.definitions:
         code = get_string(definition.body, "hierarchyCode") or None
         if id(definition) not in used_ids and (definition.kind, code) not in parent_codes:
-            yield Finding(
-                definition,
-                "",
-                f"nothing refers to the {definition.kind} {_format_title(definition)}",
-            )
+            title = get_string(definition.body, "title") or definition.identifier or ""
+            yield Finding(definition, "", f"nothing refers to the {definition.kind} {title!r}")
 
 
 def _get_names(definition: Node) -> set[tuple[str, str]]:
@@ -118,10 +115,6 @@ def _get_ancestor_codes(body: Json) -> list[str]:
     """Return the hierarchy codes of a definition's ancestors: ``A`` and ``A.1`` for ``A.1.b``."""
     code = get_string(body, "hierarchyCode") or ""
     return [code[:end] for end, char in enumerate(code) if not char.isalnum()]
-
-
-def _format_title(definition: Node) -> str:
-    return repr(get_string(definition.body, "title") or definition.identifier or "")
 
 
 def find_document_mismatches(index: PackageIndex) -> Iterator[Finding]:
