@@ -76,18 +76,15 @@ def _iter_rows(text: str, delimiter: str) -> Iterator[list[Cell]]:
         for number, row in enumerate(csv.reader(lines, delimiter=delimiter), 1):
             if row and row[-1].endswith(END_LINE):
                 if row != [END_LINE]:
-                    raise BadRequest(_describe_open_quote(number, len(row) - 1))
+                    raise BadRequest(
+                        f"row {number}, column {get_column_letters(len(row) - 1)}: the quotation "
+                        "mark at the start of the cell is not closed, so all that follows would be "
+                        "its text; close or remove it"
+                    )
                 return
             yield [_remove_formula_guard(cell) for cell in row]
     except csv.Error as error:
         raise BadRequest(f"the CSV cannot be read: {error}") from None
-
-
-def _describe_open_quote(row: int, column: int) -> str:
-    return (
-        f"row {row}, column {get_column_letters(column)}: the quotation mark at the start of the "
-        "cell is not closed, so all that follows would be its text; close or remove it"
-    )
 
 
 def _decode(raw: bytes) -> str:
