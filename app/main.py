@@ -34,7 +34,8 @@ from .db.pool import Database
 from .exceptions import CaseServerError
 from .settings import Settings
 from .state import open_app_state
-from .web import routes as web
+from .web.pages import add_not_found_page, compile_templates
+from .web.routes import add_web_ui
 from .web.swagger import create_swagger_router
 
 STANDARD_ROUTERS = (
@@ -80,7 +81,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_exception_handler(CaseServerError, handle_case_error)
     app.add_exception_handler(HTTPException, handle_http_exception)
     if settings.web:
-        web.add_not_found_page(app)
+        add_not_found_page(app)
     return app
 
 
@@ -89,7 +90,7 @@ def _include_routers(app: FastAPI, settings: Settings) -> None:
     app.include_router(openapi.create_openapi_router(app))
     app.include_router(create_swagger_router(web=settings.web))
     if settings.web:
-        web.add_web_ui(app)
+        add_web_ui(app)
     for prefix, router, tags in _iter_routers(settings):
         app.include_router(router, prefix=prefix, tags=tags)
 
@@ -158,7 +159,7 @@ async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
     """
     async with AsyncExitStack() as stack:
         if settings.web:
-            await stack.enter_async_context(background_task(run_warm_up(web.compile_templates)))
+            await stack.enter_async_context(background_task(run_warm_up(compile_templates)))
         if settings.test_mode:
             from .testmode.namespaces import NamespaceRegistry  # noqa: PLC0415  only test mode needs it
 

@@ -10,9 +10,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from . import browse, changes, compare, sign_in, upload
-from .pages import STATIC_DIR, add_not_found_page, compile_templates
-
-__all__ = ["add_not_found_page", "add_web_ui", "compile_templates"]
+from .pages import STATIC_DIR
 
 
 class CachedStaticFiles(StaticFiles):
