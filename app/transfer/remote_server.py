@@ -12,6 +12,7 @@ import httpx
 import orjson
 
 from ..net.download import DownloadError, Fetcher, FetchResult
+from ..repair.reader import WRAPPERS
 from .document_list import build_package_url, get_identifier, resolve_same_origin_url, unwrap
 
 STANDARD_BASE = re.compile(r"(?P<base>.*/ims/case/v1p1)/CF\w+/.*")
@@ -27,7 +28,6 @@ API_BASE = re.compile(r"/case/v?1[.p][01]/?$")
 PARSED_BYTES = 1_000_000
 """Responses up to this size are parsed to find out what they are. No single entity is larger."""
 
-PACKAGE_WRAPPERS = ("CFPackage", "package")
 NO_ITEMS = "has a CFDocument but no CFItems, so it is not imported as an empty package"
 
 
@@ -147,7 +147,7 @@ def _require_package(response: FetchResult, url: str) -> None:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
         return  # the package reader reports where the syntax error is
-    for name in PACKAGE_WRAPPERS:
+    for name in WRAPPERS:
         value = unwrap(value, name)
     if isinstance(value, dict) and value.get("CFItems") is not None:
         return
