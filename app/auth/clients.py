@@ -12,19 +12,15 @@ import re
 import secrets
 import time
 from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ..db import auth_store
+from ..db.pool import Database
+from ..settings import Settings
 from .hashing import FAST_COST, generate_unmatchable_hash, hash_secret, verify_secret
 from .scopes import Scope, parse_scopes
 from .throttle import LoginThrottle
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from ..db.pool import Database
-    from ..settings import Settings
 
 Credentials = tuple[str, str]
 """A client ID and a secret."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from .local_issuer import LocalIssuer
+from .scopes import Scope
 from .tokens import SigningKey, encode_token, generate_signing_key
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from .local_issuer import LocalIssuer
-    from .scopes import Scope
 
 Defect = Literal["expired", "not_yet_valid", "wrong_issuer", "unknown_key"]
 

@@ -9,14 +9,12 @@ from __future__ import annotations
 import math
 import time
 import uuid
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import ClassVar
 
 from ..exceptions import ServiceUnavailable
 from .scopes import Scope, format_scopes
 from .tokens import Claims, Jwk, SigningKey, TokenError, encode_token, get_public_jwk
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Sequence
 
 
 class LocalIssuer:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
 
 from ..db import auth_store
+from ..db.pool import Database
+from .local_issuer import LocalIssuer
 from .tokens import SigningKey, generate_signing_key
-
-if TYPE_CHECKING:
-    from ..db.pool import Database
-    from .local_issuer import LocalIssuer
-    from .verifier import TokenVerifier
+from .verifier import TokenVerifier
 
 log = logging.getLogger("case_server")
 

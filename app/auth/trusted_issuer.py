@@ -6,7 +6,8 @@ import asyncio
 import logging
 import math
 import time
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import httpx
 import orjson
@@ -15,9 +16,6 @@ from ..exceptions import ServiceUnavailable
 from ..net import ssrf
 from ..settings import is_https_or_loopback, require_secure_issuers
 from .tokens import Jwk, TokenError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 MAX_RESPONSE_BYTES = 512 * 1024
 """Size of a key set; real issuers publish a few thousand bytes."""

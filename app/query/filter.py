@@ -10,13 +10,15 @@ is checked against the type of its field, so that code that uses the tree need n
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from ..exceptions import BadRequest
 from .fields import (
     EXPECTED_VALUES,
+    Fields,
     FieldType,
     QueryableField,
     format_choices,
@@ -24,11 +26,6 @@ from .fields import (
     resolve_field,
     truncate_for_message,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from .fields import Fields
 
 MAX_PREDICATES = 100
 MAX_DEPTH = 20

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator
+from typing import Any
 from urllib.parse import quote, urlencode
 
 from .fields import truncate_for_message
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from .params import ListQuery
-
+from .params import ListQuery
 
 MAX_LINK_BYTES = 4000
 """Longest ``Link`` header: nginx reads 4 kB of a response's header section by default."""

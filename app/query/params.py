@@ -7,13 +7,17 @@ of the query string and not declared one by one. Unknown parameters are ignored.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
+
+from pydantic import BaseModel
 
 from ..exceptions import BadRequest, ErrorCode
 from .fields import (
     SCALARS,
+    Fields,
     QueryableField,
     format_choices,
     list_fields,
@@ -22,14 +26,7 @@ from .fields import (
 )
 from .filter import FilterGrammar, Node, parse_filter
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
-    from pydantic import BaseModel
-
-    from .fields import Fields
-
-    T = TypeVar("T")
+T = TypeVar("T")
 
 MAX_OFFSET = 2**31 - 1
 

@@ -5,19 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..api.caching.response_cache import ResponseCache
 from ..auth.refresh import load_signing_keys
 from ..auth.tokens import SigningKey
 from ..db.pool import Database
 from ..db.postgres import baseline
+from ..db.postgres.clones import DatabaseCloner
 from ..db.read.revisions import RevisionCache
 from ..exceptions import Conflict
-
-if TYPE_CHECKING:
-    from ..db.postgres.clones import DatabaseCloner
-    from ..settings import Settings
+from ..settings import Settings
 
 IDLE_TIMEOUT_SECONDS = 30.0
 """Time for requests to finish on a clone that is to be copied or dropped."""

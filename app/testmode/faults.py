@@ -7,22 +7,19 @@ import random
 import re
 import socket
 import struct
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
 
 import orjson
 from fastapi import Response
 from pydantic import Field, model_validator
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..api.dependencies import TOKEN_PATHS
 from ..api.exception_handlers import build_error_response
 from ..api.middleware import TRANSPORT
 from ..exceptions import CaseServerError, ErrorCode
 from .request_log import LoggedRequest, RequestFilter
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 Seconds = Annotated[float, Field(gt=0, le=300)]
 Int64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]

@@ -6,10 +6,11 @@ import asyncio
 import hmac
 import re
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from fastapi import Request
 from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..api.allowed_hosts import PROBE_PATHS, is_same_origin
 from ..api.dependencies import APP_STATE, TOKEN_PATHS
@@ -27,16 +28,8 @@ from ..exceptions import (
     UnsupportedMediaType,
 )
 from .faults import count_and_choose_fault, inject_fault
-from .namespaces import DEFAULT_NAMESPACE
-from .request_log import MAX_BODY_BYTES
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-    from .namespaces import Namespace, NamespaceRegistry
-    from .request_log import LoggedRequest, RequestLog
+from .namespaces import DEFAULT_NAMESPACE, Namespace, NamespaceRegistry
+from .request_log import MAX_BODY_BYTES, LoggedRequest, RequestLog
 
 NAMESPACE = "case_server.namespace"
 """Key of the namespace in the ASGI scope of a request."""

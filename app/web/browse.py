@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
 from ..api.dependencies import get_app_state
 from ..case.resources import DOCUMENTS, ITEMS
+from ..db.pool import Database
 from ..db.read import entities, tree
 from ..db.read.lists import frameworks, search
 from ..exceptions import NotFound
@@ -26,9 +27,6 @@ from .attributes import (
     parse_entity_attributes,
 )
 from .pages import Offset, PageRoute, fetch_page_and_total, is_fragment_request, render_page
-
-if TYPE_CHECKING:
-    from ..db.pool import Database
 
 PAGE_SIZE = 20
 """Number of frameworks or search results on a page."""
