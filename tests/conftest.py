@@ -109,7 +109,7 @@ SLOWEST_FIRST = (
     "deployment/test_wheel.py",
     "db/read/lists/test_item_counts.py",
     "testmode/test_cross_site.py",
-    "web/test_test_mode_page.py",
+    "testmode/test_page_in_browser.py",
     "cli/test_file_formats.py",
     "formats/test_round_trip.py",
 )

@@ -61,7 +61,7 @@ PAGES = {
     ),
     *(("POST", path) for path in ("/upload/check", "/upload/store", "/sign-in", "/sign-out")),
 }
-"""The routes of the web UI, which uses sessions; tests/web/test_access.py covers their access."""
+"""The routes of the web UI, which uses sessions; tests/web/test_auth.py covers their access."""
 
 TEST_API = {
     *(
@@ -205,7 +205,7 @@ async def test_public_read_is_for_standard_profiles_only(settings: Settings, cle
 ORIGINS = [("http://case.test", 200), ("https://elsewhere.test", 200), ("null", 200)]
 """Origins of reads with a token: the API looks at the token alone, and marks no response for other
 origins. The test API refuses foreign ones (tests/testmode/test_cross_site.py), and so do forms
-(tests/web/test_access.py)."""
+(tests/web/test_auth.py)."""
 
 
 @pytest.mark.parametrize(("origin", "status"), ORIGINS)
