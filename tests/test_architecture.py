@@ -1,4 +1,4 @@
-"""The modules: their imports, packages and docstrings, and what the wheel contains."""
+"""The modules: their imports, packages, docstrings and tests, and what the wheel contains."""
 
 import ast
 import os
@@ -13,6 +13,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 APP = ROOT / "app"
 MIGRATIONS = ROOT / "migrations"
+TESTS = ROOT / "tests"
+UNMIRRORED_TESTS = {"deployment", "docs", "sample_project", "schemas", "sdk", "stress", "support"}
+"""Directories of tests/ without a package in app/: tests of something else, and helpers."""
+
 MAX_MODULES = 12
 MAX_FIRST_LINE_CHARS = 90
 
@@ -87,6 +91,12 @@ def test_packages_have_at_most_twelve_modules() -> None:
     modules = (file for file in APP.rglob("*.py") if file.name != "__init__.py")
     sizes = Counter(str(file.parent.relative_to(ROOT)) for file in modules)
     assert not {package: size for package, size in sizes.items() if size > MAX_MODULES}
+
+
+def test_test_directories_mirror_packages() -> None:
+    directories = {file.parent.relative_to(TESTS) for file in TESTS.rglob("*.py")}
+    mirrored = {path for path in directories if not UNMIRRORED_TESTS & set(path.parts[:1])}
+    assert not {str(path) for path in mirrored if not (APP / path / "__init__.py").exists()}
 
 
 def test_first_lines_of_docstrings_are_short() -> None:
