@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, ResourceType
-from ..db.read.lists.derived_fields import ResourceView
+from ..db.read.lists.response_fields import ResourceView
 from ..exceptions import ErrorCode
 from ..query.filter import EXTENDED, PAIR, STANDARD, FilterGrammar
 from ..query.params import PageLimits, QueryRules

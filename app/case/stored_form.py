@@ -15,9 +15,9 @@ from typing import TypeAlias
 
 import msgspec
 
-from .derived_fields import LINK_TARGETS, NODE_FIELDS
 from .entity_urls import ServerUrlMatcher, make_uuid_urn
 from .resources import DOCUMENTS, ITEMS, ResourceType
+from .response_fields import LINK_TARGETS, NODE_FIELDS
 from .vocabulary import UNKNOWN_ITEM_TYPE
 
 Fields: TypeAlias = dict[str, msgspec.Raw]

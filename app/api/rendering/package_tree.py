@@ -17,7 +17,7 @@ from anyio import to_thread
 
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ...db.read.package import FrameworkSnapshot
-from ...query import page
+from ...query import pagination
 from .renderer import Renderer
 
 Write: TypeAlias = bytes | str
@@ -104,7 +104,7 @@ async def iter_tree_chunks(
     associations = [parse_tree_association(body) async for bodies in batches for body in bodies]
     identifier = renderer.get_package_identifier(framework)
     head = {"identifier": identifier, "sourcedId": identifier, "CFDocument": document}
-    selected = page.select_fields(head, fields)
+    selected = pagination.select_fields(head, fields)
     yield b'{"CFPackageWithGroups":{' if renderer.profile.wraps else b"{"
     yield orjson.dumps(selected)[1:-1]
     if fields is None or "structuredContent" in fields:

@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 import orjson
 
-from ...case.derived_fields import NODE_FIELDS
 from ...case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS, ResourceType
+from ...case.response_fields import NODE_FIELDS
 from ...db.read.package import FrameworkSnapshot
 from ..profiles import ApiProfile
 from . import fast_json, transforms

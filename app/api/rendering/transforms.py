@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
-from ...case.derived_fields import LINK_TARGETS, NODE_FIELDS, REQUIRED_DEFAULTS
 from ...case.resources import ASSOCIATIONS, DEFINITIONS, ITEMS, ResourceType
+from ...case.response_fields import LINK_TARGETS, NODE_FIELDS, REQUIRED_DEFAULTS
 from ...case.stored_form import LIST_FIELDS
 from ...case.vocabulary import ASSOCIATION_TYPES_1_0, RELATED
 from ..profiles import NEW_IN_1_1

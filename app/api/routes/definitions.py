@@ -11,7 +11,7 @@ from ...case.resources import DEFINITIONS, ITEM_TYPES, SUBJECTS, ResourceType
 from ...db.pool import Database
 from ...db.read import entities
 from ...db.write import entities as store
-from ...query import page
+from ...query import pagination
 from ..dependencies import DatabaseDep, ReadAccess, RendererDep, SourcedId, WriteAccess
 from ..echoed_values import EchoedValuesDep
 from ..openapi import examples, operations
@@ -51,7 +51,7 @@ async def respond_with_descendants(
     fields = parse_selected_fields(resource, request, renderer)
     bodies = await entities.get_entity_with_descendants(db, resource, identifier)
     objects = await renderer.to_response_objects(resource, bodies)
-    selected = [page.select_fields(definition, fields) for definition in objects]
+    selected = [pagination.select_fields(definition, fields) for definition in objects]
     return json_response({resource.collection: selected})
 
 

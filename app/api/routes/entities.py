@@ -8,7 +8,7 @@ from ...db.pool import Database
 from ...db.read import entities
 from ...db.read.lists import entity_lists
 from ...exceptions import QueryTimeout
-from ...query import page, params
+from ...query import pagination, params
 from ..rendering.renderer import Renderer
 from ..responses import JSON, json_response
 
@@ -26,7 +26,9 @@ async def respond_with_entity(
     if fields is None and not renderer.profile.wraps:
         entity_json = await renderer.to_comma_separated_json(resource, bodies)
         return Response(entity_json, media_type=JSON)
-    entity = page.select_fields(await renderer.to_response_object(resource, bodies[0]), fields)
+    entity = pagination.select_fields(
+        await renderer.to_response_object(resource, bodies[0]), fields
+    )
     return json_response(renderer.wrap(resource.name, entity))
 
 
@@ -64,17 +66,17 @@ async def respond_with_list_page(
         view = profile.get_resource_view(resource)
         rows = await entity_lists.fetch_page(db, view, query, renderer.profile_base_url)
     except QueryTimeout as error:
-        description = page.describe_query(resource.collection, raw_query)
+        description = pagination.describe_query(resource.collection, raw_query)
         raise QueryTimeout(error.seconds, description) from error
-    paging = page.build_paging_fields(query, rows.total)
+    paging = pagination.build_paging_fields(query, rows.total)
     fields = {name: paging[name] for name in profile.paging_fields}
     url = renderer.base_url + request.url.path
-    headers = page.build_pagination_headers(url, raw_query, query, rows.total)
+    headers = pagination.build_pagination_headers(url, raw_query, query, rows.total)
     if query.fields is None:
         entities_json = await renderer.to_comma_separated_json(resource, rows.bodies)
         start = b'{"%s":[%s]' % (resource.collection.encode(), entities_json)
         end = b"," + orjson.dumps(fields)[1:] if fields else b"}"
         return Response(start + end, headers=headers, media_type=JSON)
     objects = await renderer.to_response_objects(resource, rows.bodies)
-    selected = [page.select_fields(entity, query.fields) for entity in objects]
+    selected = [pagination.select_fields(entity, query.fields) for entity in objects]
     return json_response({resource.collection: selected, **fields}, headers=headers)

@@ -33,7 +33,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, Insert, distinct_on, insert
 
-from ...case.derived_fields import REQUIRED_DEFAULTS
 from ...case.resources import (
     ASSOCIATIONS,
     CONCEPTS,
@@ -46,6 +45,7 @@ from ...case.resources import (
     SUBJECTS,
     ResourceType,
 )
+from ...case.response_fields import REQUIRED_DEFAULTS
 from ..schema import tables
 from ..schema.expressions import build_exists, build_json_extract, build_text_extract
 

@@ -24,7 +24,7 @@ from ..schema.expressions import IDENTIFIER, build_text_extract
 from ..statement import CompiledStatement
 from . import change_log, dml, package_identifiers
 from .put_statements import iter_put_statements
-from .stored_forms import StoredFormConverter
+from .stored_form_converter import StoredFormConverter
 
 
 async def put_document(

@@ -32,8 +32,8 @@ from ...schema.tables import items
 from ...statement import CompiledStatement
 from ..visibility import build_body_expression, build_visible_condition
 from . import item_counts
-from .derived_fields import BASE_URL, ResourceView
 from .filters import Values, build_sort_key, build_where_clause, parameterize_filter
+from .response_fields import BASE_URL, ResourceView
 from .search import HAS_CODE_PREFIX, HAS_WORDS, RELEVANCE_SCORE, parse_search_query
 
 STATEMENT_CACHE_SIZE = 256

@@ -49,7 +49,7 @@ from ...schema.list_indexes import (
 )
 from ...schema.tables import TimestampTZ, items
 from ...schema.trigrams import build_like_pattern, should_use_like
-from .derived_fields import (
+from .response_fields import (
     BASE_URL,
     ResourceView,
     build_entity_url_expression,

@@ -21,7 +21,7 @@ from ...schema import tables
 from ...schema.expressions import DOCUMENT, build_exists
 from ...statement import CompiledStatement
 from .. import change_log, dml
-from ..stored_forms import StoredFormConverter
+from ..stored_form_converter import StoredFormConverter
 from .conflicts import compile_conflict_query
 from .package_statements import (
     build_prerequisite_statements,

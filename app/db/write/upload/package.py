@@ -32,7 +32,7 @@ from ...schema.expressions import DOCUMENT, build_text_extract
 from ...statement import CompiledStatement
 from ..derived_values import DerivedValueReplacer
 from ..dry_run import write_transaction
-from ..stored_forms import StoredFormConverter
+from ..stored_form_converter import StoredFormConverter
 from .change_counts import ChangeCounts, compute_change_counts
 from .conflicts import compile_conflict_query, convert_conflicts_to_problems
 from .new_package import NewPackageConflictError, insert_new_package

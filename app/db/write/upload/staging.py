@@ -42,7 +42,7 @@ from ...schema import tables
 from ...schema.expressions import DOCUMENT
 from ...statement import DIALECT, CompiledStatement
 from ..dml import REFERENCES
-from ..stored_forms import StoredFormConverter
+from ..stored_form_converter import StoredFormConverter
 
 STAGED = Table(
     "staged",

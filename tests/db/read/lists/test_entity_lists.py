@@ -17,7 +17,7 @@ from case_server.api.profiles import SDK
 from case_server.case.resources import ITEMS
 from case_server.db.pool import Database
 from case_server.db.read.lists import entity_lists
-from case_server.db.read.lists.derived_fields import ResourceView
+from case_server.db.read.lists.response_fields import ResourceView
 from case_server.query import params
 from case_server.query.fields import ARRAYS, FieldType, QueryableField
 from case_server.query.filter import EXTENDED, And, Comparison, Node

@@ -18,7 +18,7 @@ from case_server.case.package import parse_package
 from case_server.case.resources import DOCUMENTS, ITEMS
 from case_server.db.pool import Database
 from case_server.db.read.lists import entity_lists, frameworks, item_counts
-from case_server.db.read.lists.derived_fields import ResourceView
+from case_server.db.read.lists.response_fields import ResourceView
 from case_server.db.write import entities as store
 from case_server.db.write import soft_delete
 from case_server.db.write.purge import purge

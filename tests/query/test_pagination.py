@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from case_server.query.page import build_pagination_headers, select_fields
+from case_server.query.pagination import build_pagination_headers, select_fields
 from case_server.query.params import ListQuery
 
 URL = "https://case.example/case/1.1/CFDocuments"

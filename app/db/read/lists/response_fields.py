@@ -1,7 +1,7 @@
-"""SQL expressions for field values as a profile shows them: stored or derived.
+"""SQL expressions for field values as a profile's responses contain them: stored or added.
 
 Filters and sorting use these expressions, so that they compare the values that the client sees.
-``api/rendering/transforms.py`` and ``api/rendering/fast_json.py`` derive the same values in Python.
+``api/rendering/transforms.py`` and ``api/rendering/fast_json.py`` add the same values in Python.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
-from ....case.derived_fields import LINK_TARGETS, REQUIRED_DEFAULTS
 from ....case.resources import DEFINITIONS, DOCUMENTS, ITEMS, ResourceType
+from ....case.response_fields import LINK_TARGETS, REQUIRED_DEFAULTS
 from ...schema.expressions import build_text_extract
 from ...schema.tables import get_table
 

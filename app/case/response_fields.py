@@ -1,4 +1,4 @@
-"""Values that responses add to a stored body: required fields and the URIs of links."""
+"""Field values that responses add to a stored body: required fields and the URIs of links."""
 
 from __future__ import annotations
 
