@@ -77,7 +77,7 @@ def get_environment_variable(setting: str) -> str:
 
 
 @cache
-def read_descriptions() -> dict[str, str]:
+def read_setting_descriptions() -> dict[str, str]:
     """Return the description of each setting by name: the docstring below its field.
 
     pydantic's ``use_attribute_docstrings`` would read them in every command, which takes 20 ms.

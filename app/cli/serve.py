@@ -16,7 +16,7 @@ from ..exceptions import CommandError
 from ..formatting import format_connection_error
 from ..net.oauth import ClientCredentials, extract_access_token, request_token
 from ..server.startup import prepare_database, serve_until_stopped
-from ..settings import Settings, get_environment_variable, is_loopback, read_descriptions
+from ..settings import Settings, get_environment_variable, is_loopback, read_setting_descriptions
 from .shared import Command, add_settings_option, load_settings, make_database_option
 
 
@@ -33,7 +33,7 @@ def make_setting_option(*names: str, **attributes: Any) -> Callable[[Command], C
         default=None,
         envvar=get_environment_variable(setting),
         show_envvar=True,
-        help=f"{read_descriptions()[setting]} [default: {default}]",
+        help=f"{read_setting_descriptions()[setting]} [default: {default}]",
         **attributes,
     )
 
@@ -60,7 +60,7 @@ class ServeCommand(click.Command):
         """Write the variable, description and default of each setting that has no option."""
         options = {parameter.name for parameter in self.get_params(ctx)}
         rows = []
-        for name, description in read_descriptions().items():
+        for name, description in read_setting_descriptions().items():
             if name in options:
                 continue
             default = _format_default(name)

@@ -81,8 +81,8 @@ def read_framework(  # noqa: PLR0913  each is a choice of its own
     """Read a file and return (package, repairs): the valid package and a summary of each repair.
 
     ``metadata`` replaces values of the file, such as its title. ``strict`` turns repairs off.
-    Raises ``BadRequest`` if the file is not of this format, ``UnprocessableContent`` with all
-    problems, or ``ContentTooLarge`` for JSON with too many values per megabyte, unless
+    Raises ``BadRequest`` if the file is not of this format, and ``UnprocessableContent`` with all
+    problems. JSON with too many values per megabyte raises ``ContentTooLarge``, unless
     ``allow_dense`` is true.
     """
     if file_format not in TABLES:

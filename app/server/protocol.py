@@ -200,8 +200,8 @@ class LingeringTransport:
     def close(self) -> None:
         """Close the connection, without resetting it if the client is still sending a request.
 
-        If a request has arrived only in part, this stops sending, and closes the connection once
-        the client has stopped sending as well, or a timeout has passed.
+        If a request has arrived only in part, the server first sends no more, and closes the
+        connection when the client has stopped sending as well or a timeout has passed.
         """
         if self.is_closing():
             return

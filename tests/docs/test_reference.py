@@ -9,7 +9,7 @@ from pathlib import Path
 from api.test_access import ROUTES
 from support.reference import ROOT, load_behaviour
 
-from case_server.settings import Settings, read_descriptions
+from case_server.settings import Settings, read_setting_descriptions
 
 
 def test_generated_pages_are_current() -> None:
@@ -29,7 +29,7 @@ def test_generated_pages_are_current() -> None:
 
 
 def test_every_setting_has_a_description() -> None:
-    descriptions = read_descriptions()
+    descriptions = read_setting_descriptions()
     assert descriptions.keys() == Settings.model_fields.keys()
     assert all(descriptions.values())
 

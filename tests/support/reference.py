@@ -24,7 +24,7 @@ from case_server.formats import template
 from case_server.formats.tabular.columns import Column, SheetLayout
 from case_server.lint.rules.catalog import RULES
 from case_server.main import create_app
-from case_server.settings import Settings, get_environment_variable, read_descriptions
+from case_server.settings import Settings, get_environment_variable, read_setting_descriptions
 
 ROOT = Path(__file__).parents[2]
 BEHAVIOUR_FILE = ROOT / "tests" / "behaviour.yaml"
@@ -96,7 +96,7 @@ def print_settings() -> None:
     fields = Settings.model_fields
     rows = [
         (f"`{get_environment_variable(name)}`", _format_default(fields[name]), description)
-        for name, description in read_descriptions().items()
+        for name, description in read_setting_descriptions().items()
     ]
     print_table(("variable", "default", "description"), rows)
     print()

@@ -61,7 +61,7 @@ def describe_success(
     return {status: response}
 
 
-def describe_errors(*statuses: int) -> dict[int | str, Schema]:
+def describe_error_responses(*statuses: int) -> dict[int | str, Schema]:
     """Describe the error responses of an operation, as a dict for a decorator's ``responses``.
 
     Its keys are the given ``statuses``, those of every operation (401, 403, 429, 500 and 503), and
@@ -87,7 +87,7 @@ def describe_get(resource: ResourceType) -> dict[str, Any]:
         "summary": f"Get a {name}",
         "response_model": resource.schema,
         "response_description": f"The {name}.",
-        "responses": describe_errors(400, 404),
+        "responses": describe_error_responses(400, 404),
         "openapi_extra": describe_query_parameters(*ENTITY_PARAMETERS),
     }
     if resource.with_descendants:
@@ -95,7 +95,8 @@ def describe_get(resource: ResourceType) -> dict[str, Any]:
         options |= {
             "summary": f"Get a {name} and those below it in the hierarchy",
             "response_model": None,
-            "responses": describe_success(200, content, f"{name}Set") | describe_errors(400, 404),
+            "responses": describe_success(200, content, f"{name}Set")
+            | describe_error_responses(400, 404),
         }
     return options
 
@@ -105,7 +106,7 @@ def describe_list(resource: ResourceType) -> dict[str, Any]:
     return {
         "operation_id": f"getAll{resource.collection}",
         "summary": f"List {resource.collection}",
-        "responses": describe_list_response(resource) | describe_errors(400),
+        "responses": describe_list_response(resource) | describe_error_responses(400),
         "openapi_extra": describe_list_parameters(resource),
     }
 
@@ -125,7 +126,7 @@ def describe_put(
         "status_code": 201,
         "response_class": Response,  # has no media type, so that OpenAPI describes no content
         "responses": describe_success(201, "Stored; no body.")
-        | describe_errors(400, 409, 413, 422),
+        | describe_error_responses(400, 409, 413, 422),
         "openapi_extra": describe_request_body(resource.name, example, wrapper=wrapper),
     }
 

@@ -53,7 +53,7 @@ async def get_association(
     operation_id="getCFItemAssociations",
     summary="Get an item and all its associations; sourcedId is that of the item",
     responses=operations.describe_success(200, "The item and its associations.", "CFAssociationSet")
-    | operations.describe_errors(404),
+    | operations.describe_error_responses(404),
     openapi_extra=operations.describe_query_parameters("extensions"),
 )
 async def get_item_associations(
@@ -112,7 +112,7 @@ async def put_association(
     operation_id="deleteCFItemAssociation",
     summary="Delete an association permanently; sourcedId is that of the association",
     responses=operations.describe_success(204, "Deleted; no body.")
-    | operations.describe_errors(404),
+    | operations.describe_error_responses(404),
 )
 async def delete_association(
     _caller: DeleteAccess, sourced_id: SourcedId, db: DatabaseDep

@@ -43,7 +43,7 @@ vendor_router = APIRouter(prefix="/changes", route_class=CompiledRoute)
     responses=operations.describe_success(
         200, "Changes in the order of their transactions.", "Changes"
     )
-    | operations.describe_errors(400, 410),
+    | operations.describe_error_responses(400, 410),
     openapi_extra=operations.describe_feed_parameters(LIMITS),
 )
 async def list_changes(

@@ -67,7 +67,7 @@ UPLOAD_EXTRA |= operations.describe_query_parameters("repair")
     description=PACKAGE_DESCRIPTION,
     response_model=CFPackage,
     response_description=PACKAGE_DESCRIPTION,
-    responses=operations.describe_errors(400, 404),
+    responses=operations.describe_error_responses(400, 404),
     openapi_extra=operations.describe_query_parameters(*operations.ENTITY_PARAMETERS),
 )
 async def get_package(
@@ -89,7 +89,7 @@ async def get_package(
     summary="Get a whole framework as a tree",
     description=TREE_DESCRIPTION,
     responses=operations.describe_success(200, TREE_DESCRIPTION, "CFPackageWithGroups")
-    | operations.describe_errors(400, 404),
+    | operations.describe_error_responses(400, 404),
     openapi_extra=operations.describe_query_parameters(*operations.ENTITY_PARAMETERS),
 )
 async def get_package_tree(
@@ -122,7 +122,7 @@ def _parse_selected_fields(
     operation_id="postCFPackage",
     summary="Upload a new framework",
     responses=operations.describe_success(201, "Stored.", "CFPackageUploadResult")
-    | operations.describe_errors(400, 409, 413, 422),
+    | operations.describe_error_responses(400, 409, 413, 422),
     openapi_extra=UPLOAD_EXTRA,
 )
 async def create_package(
@@ -147,7 +147,7 @@ async def create_package(
     operation_id="putCFPackage",
     summary="Replace a whole framework",
     responses=operations.describe_success(200, "Replaced.", "CFPackageUploadResult")
-    | operations.describe_errors(400, 404, 409, 413, 422),
+    | operations.describe_error_responses(400, 404, 409, 413, 422),
     openapi_extra=UPLOAD_EXTRA,
 )
 async def replace_package(

@@ -141,9 +141,9 @@ def check_groups(server: ServerUnderTest) -> str:
 def _count_items(groups: Any, field: str, depth: int) -> int:
     """Count the items in a tree such as ``{"Unit": [{"childGroups": {"Lesson": [{}]}}]}``.
 
-    ``groups`` maps item types to lists of items, which have the groups of their children in
-    ``childGroups``. ``field`` is the name of ``groups`` in messages, and ``depth`` its level, 0 at
-    the top. Raises ``CheckFailed`` if the structure is invalid or has more than 50 levels.
+    ``groups`` maps item types to lists of items. The ``childGroups`` of an item have the same form.
+    ``field`` is the path of ``groups`` for messages, and ``depth`` its level, 0 at the top.
+    Raises ``CheckFailed`` if the structure is invalid or has more than 50 levels.
     """
     if not isinstance(groups, dict):
         raise CheckFailed(f"{field} is not an object: {format_excerpt(groups)}")

@@ -162,7 +162,7 @@ def _build_own_item_condition(
 ) -> ColumnElement[bool]:
     """Build the SQL condition that an identifier belongs to a live item of a document.
 
-    OFFSET 0 makes Postgres look it up by the primary key, as in ``_build_link_subquery``.
+    OFFSET 0 makes Postgres look the item up by its primary key, as in ``_build_link_subquery``.
     """
     item = tables.items.alias("own_item")
     return (
@@ -309,9 +309,10 @@ def _build_non_roots_query(own_items: CTE) -> Select[Any]:
 def _compile_ancestors_query() -> CompiledStatement:
     """Compile the recursive query for the ancestors of items, which follows first parents.
 
-    The first parent of an item is the first in package order. In the CTE ``path``, each row is a
-    node between an item, ``start``, and its root. Its array ``trail`` lists the nodes from
-    ``start`` to that node. It ends the recursion at a cycle, and its length is the depth.
+    The first parent of an item is the first in package order. Each row of the CTE ``path`` is a
+    node on the way from an item, ``start``, to its root. The array ``trail`` lists the nodes from
+    ``start`` to this node: a node that is already in it would be a cycle, and its length is the
+    depth.
     """
     items = tables.items
     path = (

@@ -127,8 +127,9 @@ class StoredFormConverter:
     ) -> tuple[IdentifiersByResource, IdentifiersByResource]:
         """Return the identifiers of a package's entities, and those of other entities they link to.
 
-        Each is a mapping of resource type to list of identifiers; the second has only links that
-        are URLs of this server. The rows are iterated once, because each iteration parses them.
+        Both are mappings of resource type to list of identifiers. Of the linked entities, only
+        those are included whose link is a URL of this server. The rows are iterated once, because
+        each iteration parses them.
         """
         identifiers = defaultdict[ResourceType, list[str]](list)
         targets: set[Target] = set()

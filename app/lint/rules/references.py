@@ -72,7 +72,7 @@ def find_links_to_missing_definitions(index: PackageIndex) -> Iterator[Finding]:
 def find_unused_definitions(index: PackageIndex) -> Iterator[Finding]:
     """Yield a finding for each definition that no entity refers to.
 
-    A definition is in use as well if a definition below it in the hierarchy is in use.
+    A definition also counts as used if a definition below it in the hierarchy is used.
     """
     users = index.get_nodes_by_kind("CFDocument", "CFItem", "CFAssociation")
     linked_identifiers = {

@@ -114,8 +114,8 @@ def _build_key_comparisons(
     """Return comparisons with which the index of filter keys finds candidates for a filter.
 
     ``node`` is one comparison of the filter. Each entity that matches it meets one of the returned
-    ``HAS_KEY`` comparisons. Some other entities do, because a key contains only a hash of the
-    value. The SQL parameters are added to ``values``. Returns () if the index cannot serve
+    ``HAS_KEY`` comparisons. Other entities may meet one as well, because a key contains only a hash
+    of the value. The SQL parameters are added to ``values``. Returns () if the index cannot serve
     ``node``.
     """
     path, members = node.field.path, node.value if isinstance(node.value, tuple) else (node.value,)
