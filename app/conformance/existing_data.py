@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from .client import ServerUnderTest, build_entity_path
 from .profiles import get_identifier
 from .responses import Body, CheckFailed, CheckSkipped
 from .test_data import TITLE_PREFIX
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 PAGE_SIZE = 100
 MAX_PACKAGES = 5

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
 
+from ..db.pool import Database
 from ..db.read.entities import find_item_ids
 from ..db.read.lists.frameworks import list_framework_summaries
 from ..exceptions import BadRequest, NotFound
 from ..formatting import join_first
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from ..db.pool import Database
 
 MAX_LISTED_IDS = 5
 

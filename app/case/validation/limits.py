@@ -11,18 +11,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import to_json
+from pydantic_core import ErrorDetails, to_json
 
 from ...exceptions import ContentTooLarge
 from ..model import CaseModel
 from ..types import describe_unstorable_extensions
 from .problems import Location, ProblemCollector, format_location
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
 
 LARGE_BODY_BYTES = 100_000
 """A larger body is validated as a whole only after its chunks were found valid, because each error

@@ -7,14 +7,13 @@ the others are counted, up to a limit at which the search ends.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
+
+from pydantic_core import ErrorDetails
 
 from ...exceptions import Problem, UnprocessableContent
 from ...formatting import format_count
 from ..types import PATTERN_MESSAGES
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
 
 Location: TypeAlias = tuple[int | str, ...]
 
