@@ -124,12 +124,14 @@ class Renderer:
         Edits the dicts in ``entities`` and returns them, or copies of them if the profile adds
         ``sourcedId`` members.
         """
-        profile, local_nodes = self.profile, await self._find_local_nodes(resource, entities)
+        profile, shows_extensions = self.profile, self._shows_extensions
+        local_nodes = await self._find_local_nodes(resource, entities)
         for entity in entities:
             self._add_package_link(resource, entity)
             transforms.add_required_fields(resource, entity)
-            transforms.set_default_item_type(resource, entity, profile.default_item_type)
-            if not self._shows_extensions:
+            if profile.default_item_type and resource is ITEMS:
+                entity.setdefault("CFItemType", profile.default_item_type)
+            if not shows_extensions:
                 transforms.strip_extensions(entity)
             if profile.version == "1.0":
                 transforms.downgrade_to_1_0(resource, entity)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
-from ...case.resources import ASSOCIATIONS, DEFINITIONS, ITEMS, ResourceType
+from ...case.resources import ASSOCIATIONS, DEFINITIONS, ResourceType
 from ...case.response_fields import LINK_TARGETS, NODE_FIELDS, REQUIRED_DEFAULTS
 from ...case.stored_form import LIST_FIELDS
 from ...case.vocabulary import ASSOCIATION_TYPES_1_0, RELATED
@@ -31,14 +31,6 @@ def add_required_fields(resource: ResourceType, entity: JsonObject) -> None:
     for name, source in REQUIRED_DEFAULTS.items():
         if name in fields and fields[name].is_required() and name not in entity:
             entity[name] = entity[source] if source else ""
-
-
-def set_default_item_type(
-    resource: ResourceType, entity: JsonObject, item_type: str | None
-) -> None:
-    """Set the ``CFItemType`` of an item without a type to ``item_type``, unless that is None."""
-    if item_type and resource is ITEMS:
-        entity.setdefault("CFItemType", item_type)
 
 
 def add_empty_lists(resource: ResourceType, entity: JsonObject) -> None:
