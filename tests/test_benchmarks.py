@@ -198,7 +198,7 @@ def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_case_runs_completely(wrk_installed: None, tmp_path: Path) -> None:
+def test_benchmark_of_associations_writes_its_results(wrk_installed: None, tmp_path: Path) -> None:
     file = tmp_path / "results.md"
     process = run("--quick", "--only", "associations", "--items", "30", "--output", str(file))
     assert process.returncode == 0, process.stderr

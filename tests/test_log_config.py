@@ -31,7 +31,7 @@ def record(name: str, message: str, *args: object, failed: bool = False) -> logg
 REQUEST = record(REQUEST_LOGGER, REQUEST_LINE, "GET", "/x", 200, 1.25, "robot", "abc")
 
 
-def test_request_as_text_line() -> None:
+def test_text_formatter_writes_a_request_as_one_line() -> None:
     line = TextFormatter().format(REQUEST)
     assert re.fullmatch(
         r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z INFO GET /x 200 1\.2 ms client=robot request=abc",
@@ -39,7 +39,7 @@ def test_request_as_text_line() -> None:
     )
 
 
-def test_request_as_json_line() -> None:
+def test_json_formatter_writes_a_request_as_named_fields() -> None:
     entry = json.loads(JsonFormatter().format(REQUEST))
     assert list(entry) == ["time", "level", "logger", *REQUEST_FIELDS]
     assert [entry[name] for name in REQUEST_FIELDS] == ["GET", "/x", 200, 1.25, "robot", "abc"]

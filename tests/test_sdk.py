@@ -63,7 +63,7 @@ def write_repaired(source: Path, folder: Path) -> str:
     ids=["short", "real", "large"],
 )
 @pytest.mark.parametrize("profile", mark_slow_except(["explicit"], ["explicit", "learnwith"]))
-def test_every_sdk_method_works(
+def test_every_sdk_method_passes_its_checks(
     sdk_python: Path, live: LiveServer, tmp_path: Path, profile: str, names: tuple[str, ...]
 ) -> None:
     real = ROOT.parent / "shared" / "frameworks"
@@ -76,7 +76,9 @@ def test_every_sdk_method_works(
     assert re.search(r"^all \d{3,4} checks passed$", output, re.MULTILINE)
 
 
-def test_unified_client_works(sdk_python: Path, live: LiveServer, tmp_path: Path) -> None:
+def test_unified_client_passes_its_checks(
+    sdk_python: Path, live: LiveServer, tmp_path: Path
+) -> None:
     urls = (live.base_url, f"{live.base_url}/oauth2/token")
     output = drive(sdk_python, tmp_path, str(SCRIPTS / "unified.py"), *urls, **CREDENTIALS)
     assert re.search(r"^all \d\d checks passed$", output, re.MULTILINE)

@@ -49,7 +49,7 @@ CASES: list[tuple[str, str, Any, str]] = [
 
 
 @pytest.mark.parametrize(("method", "path", "body", "message"), CASES)
-async def test_error_says_what_to_do(
+async def test_error_message_names_problem_and_remedy(
     client: AsyncClient, method: str, path: str, body: Any, message: str
 ) -> None:
     content = {} if body is None else {"json": body}

@@ -227,7 +227,7 @@ async def test_missing_token_returns_401(anonymous: AsyncClient, version: ApiPro
         ("GET", "/CFSubjects"),
     ],
 )
-async def test_other_operations_do_not_exist(
+async def test_operations_outside_the_standard_return_404_or_405(
     client: AsyncClient, version: ApiProfile, method: str, path: str
 ) -> None:
     response = await client.request(method, version.prefix + path, json={})

@@ -66,13 +66,13 @@ async def test_local_token_is_verified(verifier: TokenVerifier) -> None:
         ({}, "robot"),
     ],
 )
-async def test_client_id_of_caller(
+async def test_client_id_is_claim_client_id_or_azp_or_sub(
     verifier: TokenVerifier, changes: dict[str, Any], client_id: str
 ) -> None:
     assert (await verifier.verify(token(**changes))).client_id == client_id
 
 
-async def test_rejection_contains_reason(verifier: TokenVerifier) -> None:
+async def test_rejected_token_error_contains_the_reason(verifier: TokenVerifier) -> None:
     foreign = SigningKey(NEW.kid, FOREIGN.private_pem)
     unknown_key = SigningKey("x", NEW.private_pem)
     expiry = int(time.time()) - 1

@@ -30,7 +30,7 @@ def test_siblings_keep_their_numbers(stored: list[int | None], numbers: list[int
 
 
 @given(st.lists(st.none() | st.integers(-5, 50)))
-def test_numbers_increase_and_numbering_again_changes_nothing(stored: list[int | None]) -> None:
+def test_number_siblings_is_increasing_and_idempotent(stored: list[int | None]) -> None:
     numbers = number_siblings(stored)
     assert len(numbers) == len(stored)
     assert all(first < second for first, second in zip([0, *numbers], numbers, strict=False))

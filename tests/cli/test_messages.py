@@ -245,7 +245,7 @@ def database_url(migrated_database: MigratedDatabase) -> str:
 
 
 @pytest.mark.parametrize(("command", "error"), cases(DATABASE_REFUSALS), ids=lambda text: text[:40])
-def test_refusal_with_a_database(
+def test_refusal_with_a_database_is_one_error_line(
     command_line: Run, database_url: str, command: str, error: str
 ) -> None:
     code, lines = command_line(command, CASE_SERVER_DATABASE_URL=database_url)
@@ -253,7 +253,7 @@ def test_refusal_with_a_database(
     assert code == 1
 
 
-def test_used_port_is_blamed_on_the_port(command_line: Run) -> None:
+def test_port_in_use_is_reported_with_a_remedy(command_line: Run) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         code, errors = command_line(f"serve --port {port}")

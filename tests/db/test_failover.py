@@ -42,7 +42,7 @@ def statements_of(document: str, item: str) -> dict[str, Any]:
     }
 
 
-async def test_failover_that_lost_a_write_leaves_no_trace_of_it(tmp_path: Path) -> None:
+async def test_write_lost_in_a_failover_is_in_no_response(tmp_path: Path) -> None:
     document = factories.document()
     stored = factories.item(document["identifier"], fullStatement="KEPT")
     identifier = stored["identifier"]

@@ -170,7 +170,9 @@ def run_migrate(url: str) -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-async def test_schema_version_of_database_and_known_revision(empty_database: EmptyDatabase) -> None:
+async def test_schema_version_is_none_before_and_required_after_migration(
+    empty_database: EmptyDatabase,
+) -> None:
     url = await empty_database("states")
     async with open_connection(url) as connection:
         assert await version.get_schema_version(connection) is None

@@ -82,7 +82,7 @@ async def test_transactions_have_the_settings_of_sessions(url: str, settings: Se
     await other.close()
 
 
-async def test_conflicting_writes_take_turns(url: str, settings: Settings) -> None:
+async def test_conflicting_writes_behind_a_pooler_all_succeed(url: str, settings: Settings) -> None:
     insert = CompiledStatement(text("INSERT INTO revisions VALUES ('pooler', 0, now())"))
     count = "UPDATE revisions SET version = version + 1 WHERE scope = 'pooler'"
 
@@ -102,7 +102,7 @@ async def test_conflicting_writes_take_turns(url: str, settings: Settings) -> No
     assert not locks
 
 
-def test_server_behind_a_pooler(url: str, tmp_path: Path) -> None:
+def test_server_behind_a_pooler_stores_and_returns_packages(url: str, tmp_path: Path) -> None:
     with (
         run_live_server(tmp_path / "server", settings={"CASE_SERVER_DATABASE_URL": url}) as live,
         live.client() as http,

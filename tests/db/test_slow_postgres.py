@@ -55,7 +55,9 @@ async def database(url: str, settings: Settings) -> AsyncIterator[Database]:
         yield database
 
 
-async def test_late_postgres_is_not_taken_for_dead(cluster: Cluster, database: Database) -> None:
+async def test_postgres_that_responds_within_the_limit_is_not_reported_unavailable(
+    cluster: Cluster, database: Database
+) -> None:
     with cluster.freeze():
         task = asyncio.create_task(database.fetch_one(BACKEND))
         await asyncio.sleep(MAX_SILENCE_SECONDS)

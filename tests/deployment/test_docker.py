@@ -91,7 +91,7 @@ def test_standalone_image_serves_and_keeps_its_data(standalone: str) -> None:
     assert mount == "/var/lib/case-server"
 
 
-def test_image_without_database_says_what_to_set() -> None:
+def test_image_without_database_url_names_the_setting() -> None:
     image = output_of("build", "--quiet", ".").strip()
     for command in ((), ("case-server", "import", "--sample")):
         result = docker("run", "--rm", image, *command)
@@ -114,7 +114,9 @@ def project() -> Iterator[dict[str, str]]:
         docker("compose", "down", "--volumes", "--rmi", "local", **environment)
 
 
-def test_compose_project(project: dict[str, str]) -> None:
+def test_compose_project_runs_commands_and_reports_a_changed_password(
+    project: dict[str, str],
+) -> None:
     """Checks commands inside, the image of the project, and a changed password."""
     output_of("compose", "up", "--detach", "--build", "--wait", **project)
     execute = ("compose", "exec", "-T", "case-server", "case-server")

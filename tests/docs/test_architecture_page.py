@@ -100,7 +100,7 @@ def resolve(name: str) -> Any:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_name_exists(name: str) -> None:
+def test_every_name_in_the_architecture_page_exists(name: str) -> None:
     assert resolve(name)
 
 

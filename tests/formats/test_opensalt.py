@@ -164,7 +164,7 @@ def test_parents_that_opensalt_does_not_find_are_noted() -> None:
     assert notes[0].startswith("OpenSALT does not find the parents of 2 items, because a code")
 
 
-def test_what_the_layout_does_not_hold_is_noted() -> None:
+def test_fields_missing_in_the_opensalt_layout_are_noted() -> None:
     items = [item(1, "A", subject=["x"], conceptKeywords=["a,b"]), item(2, "B")]
     associations = [
         association(1, "isChildOf", uuid(1), FRAMEWORK, notes="n"),

@@ -81,7 +81,7 @@ def test_wrapped_package_has_original_paths() -> None:
     }
 
 
-def test_definitions_are_used_by_name_and_by_definitions_below() -> None:
+def test_definition_linked_by_name_or_by_a_child_is_not_reported_unused() -> None:
     body = build_valid_tree()
     body["CFItems"][0] |= {"CFItemType": "a type", "subjectURI": [link("s")]}
     upper, lower, unlinked = subject("A"), subject("A.1", "s", uri="urn:s"), subject("A.2")
@@ -173,7 +173,7 @@ REAL = {
 
 
 @pytest.mark.parametrize("name", mark_slow_except(NOT_LARGE, REAL_FRAMEWORKS))
-def test_real_frameworks(shared: Path, name: str) -> None:
+def test_real_frameworks_violate_the_expected_rules(shared: Path, name: str) -> None:
     raw = (shared / "frameworks" / f"{name}.json").read_bytes()
     checked = lint_package(raw)
     rules = {violation.rule for violation in checked.violations}

@@ -65,7 +65,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedSource]:
 
 
 @pytest.mark.parametrize("command", [("check",), ("import", "--dry-run")])
-def test_client_credentials(
+def test_client_credentials_authenticate_downloads(
     url: str, flags: tuple[str, ...], tmp_path: Path, command: tuple[str, ...]
 ) -> None:
     result = run(*command, url, url, *flags, data_dir=tmp_path)

@@ -90,7 +90,7 @@ PRIVATE = (
         *((address, False) for address in PRIVATE),
     ],
 )
-def test_is_public(address: str, public: object) -> None:
+def test_is_public_returns_whether_the_address_is_public(address: str, public: object) -> None:
     assert is_public(address) == public
 
 

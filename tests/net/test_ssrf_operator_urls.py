@@ -133,7 +133,9 @@ def test_proxy_resolves_names(servers: Servers, monkeypatch: pytest.MonkeyPatch)
         ("93.184.216.34", False),
     ],
 )
-def test_is_literal_private_host(host: str, private: object) -> None:
+def test_is_literal_private_host_returns_whether_the_address_is_private(
+    host: str, private: object
+) -> None:
     assert is_literal_private_host(host) == private
 
 

@@ -147,7 +147,7 @@ TITLE = QueryableField(("title",), FieldType.STRING)
 
 
 @pytest.mark.parametrize("text", ["0", "-3", "+3", "0.75", "1e5", "1.5E-07", "9" * 30])
-def test_number_is_parsed(text: str) -> None:
+def test_number_in_a_filter_is_parsed_unchanged(text: str) -> None:
     assert NUMBER.parse_value(text) == text
 
 

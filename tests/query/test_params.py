@@ -37,7 +37,7 @@ def test_no_parameters_give_the_defaults() -> None:
     )
 
 
-def test_all_parameters_are_parsed() -> None:
+def test_parameters_are_parsed_into_a_list_query() -> None:
     query = parse_params(
         ("limit", "5"),
         ("offset", "20"),

@@ -211,7 +211,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.kind}:{case.path}")
-def test_repair_of_each_kind(case: Case) -> None:
+def test_each_kind_of_repair_gives_the_expected_value_once(case: Case) -> None:
     original = package_with_every_class()
     damaged = deepcopy(original)
     before, after = (
@@ -479,7 +479,7 @@ def test_long_example_is_cut_to_200_characters(value: Any) -> None:
     assert repair.before[:5] in json.dumps(value, ensure_ascii=False)
 
 
-def test_short_example_is_complete() -> None:
+def test_example_of_150_characters_is_not_cut() -> None:
     body = package()
     body["CFItems"][0]["subject"] = "x" * 150
     (repair,) = repaired(body)[1]

@@ -95,7 +95,7 @@ def server(
 
 
 @pytest.fixture(scope="module")
-def test_server(
+def server_in_test_mode(
     tmp_path_factory: pytest.TempPathFactory, migrated_database: MigratedDatabase
 ) -> Iterator[Server]:
     """Start a server in test mode."""
@@ -159,16 +159,16 @@ def fields_of(response: HTTPResponse) -> dict[str, str]:
 
 @pytest.mark.parametrize("path", GETS)
 def test_head_returns_the_header_section_of_get_without_a_body(
-    test_server: Server, path: str
+    server_in_test_mode: Server, path: str
 ) -> None:
-    path = real_path(test_server, path)
-    with test_server.connection() as connection:
+    path = real_path(server_in_test_mode, path)
+    with server_in_test_mode.connection() as connection:
         connection.connect()
         first = connection.sock
-        connection.request("HEAD", path, headers=test_server.authorization)
+        connection.request("HEAD", path, headers=server_in_test_mode.authorization)
         head = connection.getresponse()
         assert head.read() == b""
-        connection.request("GET", path, headers=test_server.authorization)
+        connection.request("GET", path, headers=server_in_test_mode.authorization)
         get = connection.getresponse()
         body = get.read()
         assert connection.sock is first
@@ -182,7 +182,7 @@ def test_head_returns_the_header_section_of_get_without_a_body(
         of_head.pop(name, None)
         of_get.pop(name, None)
     assert of_head == of_get
-    assert test_server.log_above_info() == []
+    assert server_in_test_mode.log_above_info() == []
 
 
 def head_and_get_paths(server: Server) -> list[str]:
@@ -483,11 +483,11 @@ def test_http_1_0_needs_no_host(server: Server) -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_405_allows_every_method_of_its_path(test_server: Server, path: str) -> None:
+def test_405_allows_every_method_of_its_path(server_in_test_mode: Server, path: str) -> None:
     methods = {method for method, other in ALL_ROUTES if other == path}
     expected = methods | ({"HEAD"} if "GET" in methods else set())
-    headers = {**test_server.authorization, "Content-Length": "0"}
-    with test_server.connection() as connection:
+    headers = {**server_in_test_mode.authorization, "Content-Length": "0"}
+    with server_in_test_mode.connection() as connection:
         refused = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"} - expected
         for method in sorted(refused):
             for place in (path, f"/ns/default{path}"):

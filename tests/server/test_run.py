@@ -130,7 +130,9 @@ def test_import_command_names_the_database(settings: Settings, expected: str) ->
     assert command.count("CASE_SERVER") == expected.count("CASE_SERVER")
 
 
-def test_token_command(live: LiveServer, data_dir: Path) -> None:
+def test_token_command_prints_a_token_that_the_api_accepts(
+    live: LiveServer, data_dir: Path
+) -> None:
     result = run_command_in_process("token", "--url", live.base_url, data_dir=data_dir)
     assert result.returncode == 0, result.stderr
     headers = {"Authorization": f"Bearer {result.stdout.strip()}"}
@@ -152,7 +154,9 @@ def test_token_command_explains_failure(live: LiveServer, data_dir: Path) -> Non
     assert "invalid_client" in refused.stderr
 
 
-def test_import_while_server_runs(live: LiveServer, data_dir: Path) -> None:
+def test_package_imported_while_the_server_runs_is_returned(
+    live: LiveServer, data_dir: Path
+) -> None:
     body = factories.package()
     result = run_command_in_process("import", "-", data_dir=data_dir, stdin=json.dumps(body))
     assert result.returncode == 0, result.stderr

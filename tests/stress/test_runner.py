@@ -72,7 +72,7 @@ def test_scenario_without_time_is_reported(monkeypatch: pytest.MonkeyPatch) -> N
     assert result.exit_code == 1
 
 
-def test_minimums_of_full_run() -> None:
+def test_targets_of_a_full_run_reach_the_minimums() -> None:
     minimums = {
         name: scenario.minimums for name, scenario in runner.SCENARIOS.items() if scenario.minimums
     }

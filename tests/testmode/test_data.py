@@ -101,7 +101,7 @@ async def test_running_request_keeps_its_data_during_reset(
     assert await namespace.total() == 0
 
 
-async def test_many_at_once(namespace: NamespaceClient) -> None:
+async def test_concurrent_writes_and_resets_leave_the_seed(namespace: NamespaceClient) -> None:
     """Writes and resets from four clients at once."""
 
     async def work() -> None:
@@ -208,7 +208,9 @@ async def test_requests_wait_for_snapshot(namespace: NamespaceClient) -> None:
     await namespace.test_api("DELETE", "/snapshots/busy", 204)
 
 
-async def test_own_database_is_not_written(namespace: NamespaceClient, testmode_url: str) -> None:
+async def test_test_mode_does_not_write_to_the_configured_database(
+    namespace: NamespaceClient, testmode_url: str
+) -> None:
     await namespace.test_api("POST", "/seed", body={"sample": True})
     await namespace.put_document()
     async with open_connection(testmode_url) as connection:

@@ -121,7 +121,7 @@ async def test_request_is_applied_only_with_apply_request(
 
 
 @pytest.mark.parametrize(("kind", "seconds"), [("delay", 0.3), ("slow_body", 0.5)])
-async def test_delay_of_response_or_body(
+async def test_delay_fault_delays_the_response(
     namespace: NamespaceClient, kind: str, seconds: float
 ) -> None:
     await namespace.test_api("PUT", "/faults", body=[{kind: seconds}])
@@ -130,7 +130,7 @@ async def test_delay_of_response_or_body(
     assert time.perf_counter() - started > seconds / 2  # as timers may fire early
 
 
-async def test_malformed_body(namespace: NamespaceClient) -> None:
+async def test_malformed_body_fault_returns_truncated_json(namespace: NamespaceClient) -> None:
     await namespace.test_api("PUT", "/faults", body=[{"body": "malformed"}])
     response = await namespace.call("GET", DOCUMENTS)
     assert response.status_code == 200

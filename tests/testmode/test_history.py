@@ -144,7 +144,9 @@ async def test_reset_without_writes_keeps_etags(namespace: NamespaceClient) -> N
     assert await title_for(namespace, body, If_None_Match=etag) is None
 
 
-async def test_namespaces_cache_apart(namespace: NamespaceClient, other: NamespaceClient) -> None:
+async def test_namespaces_do_not_share_cached_packages(
+    namespace: NamespaceClient, other: NamespaceClient
+) -> None:
     body = factories.package()
     etag = await put_package(namespace, body, "here")
     await put_package(other, body, "there")

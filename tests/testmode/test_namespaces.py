@@ -128,7 +128,9 @@ async def test_drop_removes_databases(
     assert len(await list_idle_clones(testmode_app, clones)) <= len(before) + 1
 
 
-async def test_many_at_once(namespace: NamespaceClient, testmode_app: FastAPI) -> None:
+async def test_concurrent_clients_of_own_namespaces_see_only_own_data(
+    namespace: NamespaceClient, testmode_app: FastAPI
+) -> None:
     async def work(name: str) -> int:
         async with create_client(testmode_app) as http:
             own = NamespaceClient(http, f"/ns/{name}")

@@ -128,7 +128,7 @@ def test_next_links_in_a_circle_are_an_error(source: ScriptedSource) -> None:
     assert list(documents.package_urls) == ["d1", "d2", "d3"]
 
 
-def test_next_links_without_news_are_an_error(source: ScriptedSource) -> None:
+def test_next_links_without_new_documents_are_an_error(source: ScriptedSource) -> None:
     def respond(target: str) -> ScriptedResponse:
         headers = {"Link": f'<{LIST}?after={len(source.requests)}>; rel="next"'}
         return ScriptedResponse({"CFDocuments": ENTRIES}, headers=headers)

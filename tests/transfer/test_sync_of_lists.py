@@ -445,7 +445,7 @@ STEPS = st.lists(
 )
 
 
-async def test_nothing_offered_is_deleted_after_any_sequence(mirrored_hub: MirroredHub) -> None:
+async def test_no_sequence_of_syncs_deletes_an_offered_framework(mirrored_hub: MirroredHub) -> None:
     async def once(steps: list[dict[str, Any]]) -> None:
         hub = await mirrored_hub(5)
         stored_ids = set(hub.ids)

@@ -203,7 +203,7 @@ async def test_sign_in_is_needed_unless_default_client_on_loopback(
         assert (await browser.get("/")).status_code == 303
 
 
-async def test_sign_in_with_token_of_trusted_issuer(
+async def test_token_of_trusted_issuer_signs_in(
     settings: Settings, external_issuer: ExternalIssuer, clean: None
 ) -> None:
     async with run_for_visitor(settings, local_issuer=False) as browser:

@@ -169,7 +169,7 @@ def test_search_shows_results_while_typing(visit: Opened) -> None:
         assert "q=depth+3" in page.url
 
 
-def test_json_is_three_actions_away(visit: Opened) -> None:
+def test_json_of_an_item_is_reached_in_three_actions(visit: Opened) -> None:
     with visit() as page:
         page.goto("/")
         page.get_by_role("searchbox", name="Search all frameworks").type("D4.3")
@@ -296,7 +296,9 @@ def test_error_page_replaces_in_place_navigation(
     context.close()
 
 
-def test_changes_between_two_states(visit: Opened, live: LiveServer) -> None:
+def test_changes_page_lists_changes_between_selected_states(
+    visit: Opened, live: LiveServer
+) -> None:
     body = framework("Tidal pools", "T")
     document = body["CFDocument"]["identifier"]
     with live.client() as client:
@@ -340,7 +342,7 @@ def test_association_links_to_other_framework(visit: Opened, frameworks: Any) ->
         expect(page.locator(".relation").filter(has_text="in Deep waters")).to_be_visible()
 
 
-def test_keyboard_navigation(visit: Opened) -> None:
+def test_tree_can_be_navigated_by_keyboard(visit: Opened) -> None:
     with visit() as page:
         page.goto("/")
         page.keyboard.press("Tab")
@@ -379,7 +381,9 @@ def test_keyboard_navigation(visit: Opened) -> None:
         assert not page.evaluate("document.activeElement.matches('[role=treeitem]')")
 
 
-def test_upload_of_valid_and_invalid_file(visit: Opened, live: LiveServer, tmp_path: Path) -> None:
+def test_upload_page_stores_only_the_valid_file(
+    visit: Opened, live: LiveServer, tmp_path: Path
+) -> None:
     body = framework("Fresh water", "F")
     good, broken = tmp_path / "good.json", tmp_path / "broken.json"
     body["CFItems"][0]["educationLevel"] = "03"
@@ -440,7 +444,7 @@ def test_upload_accepts_dropped_file(visit: Opened) -> None:
         expect(page.get_by_text("The file cannot be stored")).to_be_visible()
 
 
-def test_comparison(visit: Opened, frameworks: Any) -> None:
+def test_comparison_page_shows_matches_and_offers_csv(visit: Opened, frameworks: Any) -> None:
     with visit() as page:
         page.goto("/compare")
         page.get_by_label("Left").select_option(label="Deep waters")
@@ -613,7 +617,9 @@ def test_unknown_path_is_shown_as_a_page(chromium: Browser, live: LiveServer) ->
     page.close()
 
 
-def test_sign_in(chromium: Browser, databases: list[str], tmp_path: Path) -> None:
+def test_sign_in_opens_the_requested_page_until_sign_out(
+    chromium: Browser, databases: list[str], tmp_path: Path
+) -> None:
     settings = {
         "CASE_SERVER_DATABASE_URL": databases[1],
         "CASE_CLIENT_ID": "some-client",

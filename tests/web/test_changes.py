@@ -60,7 +60,7 @@ async def test_latest_write_is_default_period(browser: AsyncClient, history: Bod
     assert "but not previous values" in page
 
 
-async def test_page_beyond_the_end_does_not_deny_changes(
+async def test_page_beyond_the_end_shows_the_number_of_changes(
     browser: AsyncClient, history: Body
 ) -> None:
     page = (await browser.get(address(history), params={"offset": "500"})).text
@@ -69,7 +69,9 @@ async def test_page_beyond_the_end_does_not_deny_changes(
     assert "none from 501 on, 1 in all" in page
 
 
-async def test_period_between_any_two_states(browser: AsyncClient, history: Body) -> None:
+async def test_period_between_two_states_selects_the_changes(
+    browser: AsyncClient, history: Body
+) -> None:
     creation, exchanged, put = await states(browser, history)
     for since, until, expected in (
         ("start", creation, (4, 0, 0)),  # the document, two items, an association

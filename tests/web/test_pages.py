@@ -92,7 +92,9 @@ async def test_page_has_headers_and_escapes_markup(browser: AsyncClient, framewo
         assert page.headers["cache-control"] == "private, no-store"
 
 
-async def test_framework_list_filter_and_paging(browser: AsyncClient, client: AsyncClient) -> None:
+async def test_framework_list_is_filtered_and_paginated(
+    browser: AsyncClient, client: AsyncClient
+) -> None:
     assert "case-server import --sample" in (await browser.get("/")).text
     for number in range(25):
         body = factories.package()
@@ -289,7 +291,9 @@ async def test_search_results_show_path(browser: AsyncClient, client: AsyncClien
     assert "No item contains" in (await browser.get(f"/search?q=3.OA.A.1&document={other}")).text
 
 
-async def test_comparison_and_its_csv(browser: AsyncClient, client: AsyncClient) -> None:
+async def test_comparison_contains_associations_in_both_directions(
+    browser: AsyncClient, client: AsyncClient
+) -> None:
     left, right = factories.package(), factories.package()
     left["CFItems"][0]["fullStatement"] = "=HYPERLINK(1)"
     pair = [left["CFItems"][0]["identifier"], right["CFItems"][1]["identifier"]]

@@ -244,7 +244,7 @@ async def test_if_modified_since_returns_304(api: Api, execute: Execute) -> None
     assert (await api.client.get(path, headers=headers)).status_code == 200
 
 
-async def test_marks_are_folded_and_the_revision_stays(api: Api, execute: Execute) -> None:
+async def test_compacting_revision_marks_keeps_the_etag(api: Api, execute: Execute) -> None:
     document = await api.create_document()
     path = f"/CFPackages/{document['identifier']}"
     for _ in range(COMPACT_AT // 2):
@@ -352,7 +352,7 @@ async def test_failed_response_raises_in_all_readers_and_is_not_cached() -> None
     assert cache.get(("key",)) is None
 
 
-async def test_shared_reads_see_own_write_and_missing_entities(api: Api, other_api: Api) -> None:
+async def test_concurrent_reads_return_own_writes_and_404(api: Api, other_api: Api) -> None:
     """Shared queries return what a query of their own would return."""
     body = await framework(api)
     identifier = body["CFDocument"]["identifier"]

@@ -141,7 +141,9 @@ async def test_cursor_of_another_history_returns_410(api: Api, database_url: str
         assert (await read_all(api))[0] == before
 
 
-async def test_late_commit_is_listed(api: Api, database_url: str, execute: Execute) -> None:
+async def test_change_committed_after_later_changes_is_listed(
+    api: Api, database_url: str, execute: Execute
+) -> None:
     """A transaction may take its change numbers before changes that readers see first."""
     document = await api.create_document()
     insert = "INSERT INTO changes (kind, identifier, operation) VALUES ('CFItem', $1, 'create')"

@@ -83,7 +83,7 @@ async def test_missing_items_are_listed_with_every_other_problem(api: Api) -> No
     }
 
 
-async def test_upload_counts_what_it_changed(api: Api) -> None:
+async def test_upload_returns_the_number_of_changes_by_kind(api: Api) -> None:
     body = await api.upload_package()
     path = f"/CFPackages/{body['CFDocument']['identifier']}"
     first, second = body["CFItems"]

@@ -435,7 +435,7 @@ def test_server_has_its_own_session_so_ctrl_c_does_not_reach_it(data_dir: Path) 
         assert os.getsid(postmaster(data_dir)) != os.getsid(0)
 
 
-def test_error_for_data_of_a_version_that_is_not_installed(copied_dir: Path) -> None:
+def test_data_of_a_postgres_version_that_is_not_installed_is_refused(copied_dir: Path) -> None:
     (copied_dir / "postgres" / "PG_VERSION").write_text("12\n")
     assert_start_fails(copied_dir, r"Postgres 12, .* not installed \(found: \d\d.*install")
 

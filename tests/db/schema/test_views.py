@@ -245,7 +245,9 @@ async def test_views_hide_what_was_deleted(
         assert not await execute(f"TABLE {view}")
 
 
-async def test_views_of_real_framework(execute: Execute, client: AsyncClient, shared: Path) -> None:
+async def test_views_of_real_framework_match_the_responses(
+    execute: Execute, client: AsyncClient, shared: Path
+) -> None:
     package = json.loads((shared / "frameworks" / "opencase-v1p1-with-rubrics.json").read_text())
     package = package.get("CFPackage", package)
     response = await client.post(f"{PLATFORM.prefix}/CFPackages?repair=true", json=package)

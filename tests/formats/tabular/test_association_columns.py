@@ -26,7 +26,7 @@ def read(text: str) -> tuple[list[Triple], list[dict[str, object]], list[RepairS
 
 
 @pytest.mark.parametrize("heading", ["IsChildOf", "Is Child Of", "isChildOf"])
-def test_is_child_of_is_the_parent(heading: str) -> None:
+def test_is_child_of_column_names_the_parent(heading: str) -> None:
     triples, _, repairs = read(f"Code,{heading},Statement\nG,,Gardens\nG.S,G,Soil\n")
     assert triples == [("G", "isChildOf", "Mathematics"), ("G.S", "isChildOf", "G")]
     assert repairs == []

@@ -14,7 +14,7 @@ from case_server.formats.tabular.dates import normalize_date
         *("13-Aug-2026", "13th of August 2026", "13. August 2026"),
     ],
 )
-def test_usual_form_is_read(text: str) -> None:
+def test_date_in_a_usual_notation_becomes_iso_8601(text: str) -> None:
     assert normalize_date(text) == "2026-08-13"
 
 
