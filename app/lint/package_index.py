@@ -12,8 +12,8 @@ from functools import cached_property
 from typing import NamedTuple, TypeVar
 
 from ..case.resources import DEFINITIONS
+from ..case.response_fields import NODE_FIELDS
 from ..case.vocabulary import IS_CHILD_OF
-from ..repair.references import NODE_FIELDS
 from ..repair.repair_log import Json
 
 T = TypeVar("T")

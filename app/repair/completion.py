@@ -8,10 +8,10 @@ from uuid import NAMESPACE_URL, uuid5
 from ..case.entity_urls import make_uuid_urn
 from ..case.model import CFAssociation, CFPckgDocument, Entity
 from ..case.resources import DEFINITIONS
+from ..case.response_fields import NODE_FIELDS
 from .field_spec import get_field_specs
 from .fixes import UUID, is_uri
 from .references import (
-    NODE_FIELDS,
     Entities,
     ReferenceResolver,
     repair_external_link,

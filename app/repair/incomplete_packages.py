@@ -14,6 +14,7 @@ from uuid import NAMESPACE_URL, uuid5
 from ..case.entity_urls import make_uuid_urn
 from ..case.model import CFPackage
 from ..case.package import DerivedValues
+from ..case.response_fields import NODE_FIELDS
 from ..case.sequence import number_siblings
 from ..case.vocabulary import IS_CHILD_OF
 from ..formatting import format_timestamp, truncate
@@ -372,7 +373,7 @@ def _iter_child_pairs(associations: list[Any]) -> Iterator[tuple[str | None, str
             continue
         kind = str(_get(association, "associationType")).replace("_", "").replace(" ", "")
         if kind.casefold().removeprefix("is") == "childof":
-            ends = (_get(association, name) for name in ("originNodeURI", "destinationNodeURI"))
+            ends = (_get(association, name) for name in NODE_FIELDS)
             origin, destination = map(_get_end_identifier, ends)
             yield origin, destination
 

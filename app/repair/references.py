@@ -27,6 +27,7 @@ from ..case.model import (
     Entity,
 )
 from ..case.package import EntityRow
+from ..case.response_fields import NODE_FIELDS
 from ..case.types import (
     ASSOCIATION_TYPE_PATTERN,
     IDENTIFIER_PATTERN,
@@ -41,7 +42,6 @@ Entities: TypeAlias = list[tuple[type[Entity], Json]]
 """The entities of a package, each with its class."""
 
 NODES = (CFPckgItem, CFPckgDocument)
-NODE_FIELDS = ("originNodeURI", "destinationNodeURI")
 
 TARGETS: dict[str, tuple[type[Entity], ...]] = {
     **dict.fromkeys(NODE_FIELDS, NODES),

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
+from ..case.response_fields import NODE_FIELDS
 from ..db.pool import Database
 from ..db.read import entities
 
@@ -119,9 +120,7 @@ def collect_related_identifiers(
     item's own identifier is left out.
     """
     return {
-        association[end]["identifier"]
-        for association in associations
-        for end in ("originNodeURI", "destinationNodeURI")
+        association[end]["identifier"] for association in associations for end in NODE_FIELDS
     } - {item_identifier}
 
 

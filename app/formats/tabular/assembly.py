@@ -8,6 +8,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from ...case.entity_urls import make_uuid_urn
 from ...case.package import DerivedValues
+from ...case.response_fields import NODE_FIELDS
 from ...exceptions import Problem
 from ...formatting import format_timestamp
 from ...repair.field_spec import get_field_specs
@@ -28,7 +29,7 @@ from .columns import (
     SheetLayout,
     find_layout,
 )
-from .hierarchy import NODE_FIELDS, HierarchyBuilder, assign_identifiers
+from .hierarchy import HierarchyBuilder, assign_identifiers
 from .rows import CODE_COLUMN, PARENT_ASSOCIATION, JsonObject, Row, RowLocation, RowReader, Sheet
 
 

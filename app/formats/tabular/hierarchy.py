@@ -20,6 +20,7 @@ import orjson
 from ...case.entity_urls import make_uuid_urn
 from ...case.model import CFPckgDocument, CFPckgItem
 from ...case.package import DerivedValues
+from ...case.response_fields import NODE_FIELDS
 from ...case.vocabulary import IS_CHILD_OF
 from ...exceptions import Problem
 from ...formatting import truncate
@@ -33,7 +34,6 @@ from .rows import PARENT_ASSOCIATION, JsonObject, Row
 NO_PARENT = "none"
 """The ``parentAssociation`` of an item without a parent, not even the document."""
 
-NODE_FIELDS = {"originNodeURI", "destinationNodeURI"}
 MAX_TITLE_CHARS = 200
 MAX_NUMBER_DIGITS = 20
 TITLE_FIELDS = ("fullStatement", "abbreviatedStatement", "alternativeLabel", "title")
@@ -221,8 +221,8 @@ class HierarchyBuilder:
         identifier is a UUID (version 5) made from the origin, the type and the destination.
         """
         association = row.entity
-        for name in NODE_FIELDS & association.keys():
-            link = association[name]
+        for name in NODE_FIELDS:
+            link = association.get(name)
             if isinstance(link, str):
                 link = association[name] = {"identifier": link}
             if isinstance(link, dict) and "uri" not in link:

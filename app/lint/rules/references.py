@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from ...case.resources import CONCEPTS, GROUPINGS, ITEM_TYPES, LICENSES, SUBJECTS
+from ...case.response_fields import NODE_FIELDS
 from ...case.vocabulary import IS_CHILD_OF
-from ...repair.references import NODE_FIELDS
 from ...repair.repair_log import Json
 from ..package_index import Node, PackageIndex, get_link_identifiers, get_string, get_values
 from ..violation import Finding
