@@ -161,11 +161,7 @@ def _print_result(result: SyncResult, *, quiet: bool, dry_run: bool) -> None:
 def _format_summary(results: list[SyncResult], *, dry_run: bool) -> str:
     statuses = Counter(result.status for result in results)
     frameworks = ", ".join(f"{statuses[status]:,} {status}" for status in STATUSES)
-    successful_counts = [result.counts for result in results if result.status != "failed"]
-    total = (
-        ChangeCounts(*map(sum, zip(*successful_counts, strict=True)))
-        if successful_counts
-        else NO_COUNTS
-    )
+    counts = [result.counts for result in results if result.status != "failed"]
+    total = ChangeCounts(*map(sum, zip(NO_COUNTS, *counts, strict=True)))
     start = "dry run, nothing was written: " if dry_run else ""
     return f"{start}frameworks: {frameworks}; entities: {format_counts(total)}"
