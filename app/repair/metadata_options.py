@@ -10,8 +10,7 @@ from datetime import UTC, datetime
 class MetadataOptions:
     """The title, creator and identifier that the user gives, and a default change time.
 
-    The first three replace the values in the file unless they are None. ``changed`` is the
-    lastChangeDateTime of entities without one.
+    The first three replace the values in the file unless they are None.
     """
 
     title: str | None = None
