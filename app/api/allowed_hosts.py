@@ -19,7 +19,7 @@ from ..exceptions import BadRequest, CaseServerError, MisdirectedRequest
 from ..settings import DEFAULT_CLIENT_SECRET, Settings, is_loopback, normalize_host_name
 from .dependencies import TOKEN_PATHS
 from .exception_handlers import build_error_response
-from .profiles import is_profile_path
+from .profiles import NAMESPACE_PREFIX, is_profile_path
 from .responses import json_response
 
 PROBE_PATHS = {"/health", "/ready"}
@@ -27,9 +27,6 @@ PROBE_PATHS = {"/health", "/ready"}
 
 HOST_PATTERN = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+;=%-]*)(?::[0-9]*)?")
 """A Host header; group 1 is the name (RFC 9110, section 7.2; RFC 3986, section 3.2.2)."""
-
-NAMESPACE_PATTERN = re.compile(r"^/ns/[^/]*(?=/)")
-"""The path prefix of a namespace in test mode."""
 
 MAX_CACHED_HOSTS = 256
 
@@ -117,7 +114,7 @@ def build_host_error_response(scope: Scope, error: CaseServerError) -> Response:
     Token requests get OAuth's JSON, browsers get HTML, and all other clients get an
     ``imsx_StatusInfo``, the error format of CASE.
     """
-    path = NAMESPACE_PATTERN.sub("", scope["path"])
+    path = NAMESPACE_PREFIX.sub("", scope["path"])
     if path in TOKEN_PATHS:
         body = {"error": "invalid_request", "error_description": error.description}
         return json_response(body, error.status, {"Cache-Control": "no-store"})

@@ -15,7 +15,7 @@ from ..auth.scopes import Scope as Permission
 from ..auth.throttle import get_rate_limit_key
 from ..auth.verifier import Caller
 from ..exceptions import TooManyRequests
-from .profiles import PROFILES, resolve_path_alias
+from .profiles import NAMESPACE_PREFIX, PROFILES, resolve_path_alias
 
 MAX_ADDRESSES = 10_000
 """Addresses with a token bucket; the least recently used ones are dropped."""
@@ -74,8 +74,10 @@ class AnonymousReadCORS:
 
         Requests outside the standard API profiles are passed on unchanged.
         """
-        is_http = scope["type"] == "http"
-        if not (is_http and resolve_path_alias(scope["path"]).startswith(READ_ONLY_PREFIXES)):
+        path = scope["path"] if scope["type"] == "http" else ""
+        if path.startswith("/ns/"):
+            path = NAMESPACE_PREFIX.sub("", path)
+        if not resolve_path_alias(path).startswith(READ_ONLY_PREFIXES):
             await self.app(scope, receive, send)
             return
 

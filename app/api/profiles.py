@@ -6,6 +6,7 @@ entities, module ``exception_handlers`` to errors.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -188,6 +189,9 @@ STANDARD_1_0 = replace(
 
 PROFILES = (PLATFORM, SDK, STANDARD_1_1, STANDARD_1_0)
 """The profiles that the server offers."""
+
+NAMESPACE_PREFIX = re.compile(r"^/ns/([^/]*)(?=/|$)")
+"""The path prefix of a namespace in test mode; group 1 is its name."""
 
 ALIASES = {"/ims/case/v1p0/": f"{STANDARD_1_0.prefix}/"}
 """Path prefixes that clients of CASE 1.0 append to a host name, and the canonical prefixes."""

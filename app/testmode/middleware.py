@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import re
 import time
 from collections.abc import Sequence
 
@@ -16,6 +15,7 @@ from ..api.allowed_hosts import PROBE_PATHS, is_same_origin
 from ..api.dependencies import APP_STATE, TOKEN_PATHS
 from ..api.exception_handlers import build_error_response
 from ..api.middleware import REQUEST_ID, ROUTE_PATH
+from ..api.profiles import NAMESPACE_PREFIX
 from ..api.routes.token import OAuthError, parse_token_request
 from ..auth.verifier import get_unverified_client_id
 from ..exceptions import (
@@ -39,7 +39,6 @@ PAGE_PATH = "/test-mode"
 UNLOGGED_PATHS = {*PROBE_PATHS, PAGE_PATH}
 """Paths, such as those of health probes, whose requests get no log entry and no faults."""
 
-NAMESPACE_PREFIX = re.compile(r"/ns/([^/]*)(?=/|$)")
 NAMESPACE_HEADER = "x-case-namespace"
 SAFELISTED_TYPES = {"multipart/form-data", "text/plain"}
 """Content types that web pages can send to other sites without a CORS preflight.

@@ -14,6 +14,7 @@ from case_server.api.anonymous_reads import AnonymousReadLimiter
 from case_server.api.profiles import PROFILES
 from case_server.auth.scopes import Scope
 from case_server.exceptions import TooManyRequests
+from case_server.main import create_app
 from case_server.settings import Settings
 
 STANDARD = [profile.prefix for profile in PROFILES if not profile.writes]
@@ -145,6 +146,16 @@ def test_preflight_from_any_origin_allows_reads(reader: Client, method: str) -> 
     assert reader.options(f"{ALIAS}/CFDocuments", headers=headers).status_code == 405
     other = reader.options("/case/1.1/CFDocuments", headers=headers)
     assert "Access-Control-Allow-Origin" not in other.headers
+
+
+async def test_preflight_is_answered_in_a_namespace_of_test_mode() -> None:
+    app = create_app(Settings(public_read="standard", test_mode=True))
+    headers = {"Origin": "https://any.test", "Access-Control-Request-Method": "GET"}
+    async with create_client(app, "http://localhost") as client:
+        for prefix in (*STANDARD, ALIAS):
+            response = await client.options(f"/ns/a{prefix}/CFDocuments", headers=headers)
+            assert response.status_code == 204
+            assert response.headers["Access-Control-Allow-Origin"] == "*"
 
 
 async def test_public_read_is_off_by_default(anonymous: AsyncClient) -> None:
