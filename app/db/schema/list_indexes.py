@@ -49,7 +49,7 @@ ITEM_LIST_COLUMNS: tuple[SchemaItem, ...] = (
         Computed(
             "date_trunc('milliseconds', timezone('UTC', last_change_date_time))", persisted=True
         ),
-        comment="Generated: last_change_date_time in UTC, to the millisecond, as it is answered.",
+        comment="Generated: last_change_date_time in UTC, to the millisecond, as in responses.",
     ),
     # GET CFItems; pages far from the start read only this index.
     Index("ix_items_live", "identifier", postgresql_where=LIVE),

@@ -246,7 +246,7 @@ changes = Table(
     build_column(
         "transaction_id",
         BigInteger,
-        "The transaction that wrote, as pg_current_xact_id() returned it.",
+        "The transaction that wrote the change, as pg_current_xact_id() returned it.",
         server_default=text("pg_current_xact_id()::text::bigint"),
     ),
     build_column(
@@ -264,7 +264,7 @@ changes = Table(
     # The changes after a cursor of the change feed.
     Index("ix_changes_transaction", "transaction_id"),
     comment="Change feed, append-only: one row per entity and write, inserted by the statement"
-    " that wrote.",
+    " that wrote the entity.",
 )
 
 CREATE, UPDATE, DELETE, REVIVE = "create", "update", "delete", "revive"
@@ -287,7 +287,8 @@ feed_history = Table(
         " of every cursor of the feed.",
         server_default=text("'00000000'"),
     ),
-    comment="One row: which history the change feed tells, so that cursors of another end.",
+    comment="One row: identifies the history of the change feed, so that the server can reject"
+    " cursors of another history.",
 )
 
 revisions = Table(
@@ -302,9 +303,12 @@ revisions = Table(
     build_column(
         "version",
         BigInteger,
-        "Sum of the steps folded in; the revision adds those of revision_marks.",
+        "Sum of the steps moved here from revision_marks; the revision is this sum plus the steps"
+        " that remain there.",
     ),
-    build_column("changed_at", TimestampTZ, "When the last folded write happened."),
+    build_column(
+        "changed_at", TimestampTZ, "When the last write whose step is in version happened."
+    ),
     comment="Revision per scope: what ETags and Last-Modified of packages are made from.",
 )
 
@@ -321,7 +325,7 @@ revision_marks = Table(
         server_default=text("(1 + random() * 1000000000)::bigint"),
     ),
     Index("ix_revision_marks_scope", "scope"),
-    comment="Writes not folded into revisions yet. Append-only, so that writers of one document do"
+    comment="Writes not added to revisions yet. Append-only, so that writers of one document do"
     " not wait for each other.",
 )
 
@@ -372,7 +376,7 @@ revoked_tokens = Table(
         primary_key=True,
     ),
     build_column(
-        "expires_at", TimestampTZ, "When the token expires and the row is of no use any more."
+        "expires_at", TimestampTZ, "When the token expires and the row is no longer needed."
     ),
     comment="Tokens that are refused before they expire: those of signed-out sessions.",
 )
@@ -382,7 +386,7 @@ clients = Table(
     metadata,
     build_column("identifier", Text, "client_id of token requests.", primary_key=True),
     build_column("name", Text, "What the client is for, as its owner described it.", nullable=True),
-    build_column("scopes", ARRAY(Text), "Scopes that it may ask for."),
+    build_column("scopes", ARRAY(Text), "Scopes that the client may request."),
     build_timestamp_column("created_at", "When the row was inserted."),
     comment="OAuth clients of the local issuer, besides the one from the settings.",
 )
