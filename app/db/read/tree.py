@@ -46,16 +46,6 @@ MAX_STATEMENT_CHARS = 400
 
 DOCUMENT = bindparam("document", type_=Text)
 
-LINK_COLUMNS = (
-    "ordinal",
-    "body",
-    "document_identifier",
-    "association_type",
-    "origin_identifier",
-    "destination_identifier",
-)
-"""The columns of associations by which parents and children are found and sorted."""
-
 
 async def fetch_children(
     database: Database, document: str, parents: Sequence[str], limit: int, offset: int = 0
@@ -153,7 +143,7 @@ def _build_link_subquery(condition: ColumnElement[bool]) -> FromClause:
     then read all rows of the document for each item until a new framework has been analyzed.
     """
     links = tables.associations
-    query = select(*(links.c[name] for name in LINK_COLUMNS)).where(condition)
+    query = select(links).where(condition)
     return query.correlate_except(links).offset(literal_column("0")).lateral("link")
 
 
