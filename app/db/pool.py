@@ -232,6 +232,12 @@ class Database:
         self._max_slow_reads = max(1, size // 4)
         self._background_releases: set[asyncio.Task[None]] = set()
         self._idle: list[Connection] = []
+        """Released connections, which the next ``acquire`` takes without asyncpg's pool.
+
+        That pool starts a task for each release and sets a timer. Acquire and release take 2 us of
+        CPU instead of 15, and with a small SELECT between them 33 us instead of 65, measured with
+        uvloop on a busy machine in 25 rounds.
+        """
         self._borrowed: dict[Connection, tuple[float, bool]] = {}
         """The acquired connections: the time of ``_clock`` then, and whether for a heavy read."""
         self._contended: Counter[str] = Counter()
