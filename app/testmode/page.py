@@ -55,7 +55,7 @@ def _describe_rule(rule: FaultRule) -> dict[str, Any]:
 def _describe_entry(entry: LoggedRequest) -> dict[str, Any]:
     started = datetime.fromtimestamp(entry.started, UTC)
     return {
-        "time": f"{started:%H:%M:%S}.{started.microsecond // 1000:03}",
+        "time": started.time().isoformat("milliseconds"),
         "request": f"{entry.method} {entry.path}" + (f"?{entry.query}" if entry.query else ""),
         "status": entry.status or "none",
         "client": entry.client or "",
