@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from .local_issuer import LocalIssuer
     from .trusted_issuer import TrustedIssuer
 
+LAST_SECOND = datetime.max.replace(microsecond=0, tzinfo=UTC)
+"""The last second of the year 9999, the latest that ``datetime`` can express."""
+
 MAX_CACHED_TOKENS = 10_000
 CACHE_TTL_SECONDS = 300
 """Time for which a verified token is not verified again."""
@@ -127,6 +130,7 @@ class TokenVerifier:
     async def get_token_id_and_expiry(self, token: str) -> tuple[str, datetime] | None:
         """Return the ID by which a token can be revoked, and its expiry as a datetime in UTC.
 
+        A later expiry than a datetime can express, the end of the year 9999, becomes that time.
         Returns None for an invalid token, because made-up tokens must not fill the table of revoked
         ones.
         """
@@ -134,7 +138,8 @@ class TokenVerifier:
             claims = await self._verify_access_token(token)
         except (TokenError, ServiceUnavailable):
             return None
-        return _get_token_id(token, claims), datetime.fromtimestamp(claims["exp"], UTC)
+        expiry = min(claims["exp"], LAST_SECOND.timestamp())
+        return _get_token_id(token, claims), datetime.fromtimestamp(expiry, UTC)
 
     def revoke(self, token_id: str) -> None:
         """Reject the token with this ID from now on, but only in this process."""

@@ -1,4 +1,5 @@
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -130,6 +131,16 @@ async def test_cached_token_expires(verifier: TokenVerifier, clock: FixedClock) 
     assert verifier.get_cached_caller(text)
     clock.now += 2
     assert verifier.get_cached_caller(text) is None
+
+
+async def test_expiry_beyond_the_year_9999_becomes_its_last_second(
+    verifier: TokenVerifier,
+) -> None:
+    ends = [
+        await verifier.get_token_id_and_expiry(token(jti="id", exp=exp)) for exp in (2**62, 2e11)
+    ]
+
+    assert ends == [("id", module.LAST_SECOND), ("id", datetime.fromtimestamp(2e11, UTC))]
 
 
 async def test_cache_size_is_limited(
