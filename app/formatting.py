@@ -44,6 +44,15 @@ def escape_control_characters(text: str) -> str:
     return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
 
 
+def escape_surrogates(text: str) -> str:
+    r"""Return ``text`` with lone surrogates escaped, for example as ``\udcff``.
+
+    Python represents each byte of a file name that is not UTF-8 by a lone surrogate, which JSON in
+    UTF-8 cannot contain.
+    """
+    return text.encode(errors="backslashreplace").decode()
+
+
 def join_first(texts: Sequence[str], limit: int, separator: str = ", ") -> str:
     """Join the first ``limit`` strings and count the others: ``"a, b and 3 more"``."""
     omitted_count = len(texts) - limit

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..exceptions import Problem
-from ..formatting import escape_control_characters, format_count
+from ..formatting import escape_control_characters, escape_surrogates, format_count
 from ..repair.repair_log import format_value
 from ..transfer.console import format_counts, format_problems
 from ..transfer.importer import URL_IDENTIFIER
@@ -35,7 +35,7 @@ def print_import_result(result: ImportResult, *, quiet: bool) -> None:
                 "--document-id gives another"
             )
         for note in result.notes:
-            click.echo(f"  {note}")
+            click.echo(f"  {escape_surrogates(note)}")
         for repair in result.repairs:
             click.echo(f"  {repair.kind} ({repair.count:,}): {repair.summary}")
             click.echo(
@@ -56,8 +56,8 @@ def _format_success(result: ImportResult) -> str:
         else "all of it would be added, because there is no database yet"
     )
     return (
-        f"{result.source}: {status} {result.document}: {items}, {associations}; {changes}, "
-        f"in {result.seconds:.1f} s"
+        f"{escape_surrogates(result.source)}: {status} {result.document}: {items}, "
+        f"{associations}; {changes}, in {result.seconds:.1f} s"
     )
 
 

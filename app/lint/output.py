@@ -12,7 +12,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from .. import __version__
-from ..formatting import escape_control_characters, format_count
+from ..formatting import escape_control_characters, escape_surrogates, format_count
 from .rules.catalog import RULES
 from .violation import SEVERITIES, Violation
 
@@ -61,7 +61,13 @@ def format_json(results: Sequence[SourceLintResult]) -> bytes:
         "counts": count_severities(violations),
         "rules": {rule.id: rule.url for rule in RULES if rule.id in violated},
         "sources": [
-            {**asdict(result), "counts": count_severities(result.violations)} for result in results
+            {
+                **asdict(result),
+                "source": escape_surrogates(result.source),
+                "reason": None if result.reason is None else escape_surrogates(result.reason),
+                "counts": count_severities(result.violations),
+            }
+            for result in results
         ],
     }
     return to_json(body, indent=2) + b"\n"

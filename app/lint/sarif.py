@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from hashlib import sha256
@@ -12,6 +13,7 @@ from urllib.parse import quote
 from pydantic_core import to_json
 
 from .. import __version__
+from ..formatting import escape_surrogates
 from .output import SourceLintResult, strip_indexes_from_path
 from .rules.catalog import RULES
 from .violation import SEVERITIES, Rule, Violation
@@ -66,7 +68,7 @@ def format_sarif(results: Sequence[SourceLintResult], *, show_all: bool) -> byte
 
 
 def _build_notice(level: str, text: str) -> Json:
-    return {"level": level, "message": {"text": text}}
+    return {"level": level, "message": {"text": escape_surrogates(text)}}
 
 
 def _build_rule(rule: Rule) -> Json:
@@ -129,7 +131,8 @@ def _build_result(source: str, violation: Violation, fingerprint: str) -> Json:
 def _build_uri(source: str) -> str:
     """Return the URI of a linted source, which is a file name, a URL or ``-`` for stdin.
 
-    A file below the working directory gets a relative URI.
+    A file below the working directory gets a relative URI. Bytes of its name that are not UTF-8 are
+    percent-encoded as well.
     """
     if source.startswith(("http://", "https://")):
         return source
@@ -138,4 +141,4 @@ def _build_uri(source: str) -> str:
     path, folder = Path(source).absolute(), Path.cwd()
     if not path.is_relative_to(folder):
         return path.as_uri()
-    return quote(path.relative_to(folder).as_posix())
+    return quote(os.fsencode(path.relative_to(folder).as_posix()))

@@ -24,6 +24,7 @@ from ..db.write.upload.loss_guard import DataLossError, raise_for_data_loss
 from ..db.write.upload.package import write_package
 from ..exceptions import CaseServerError, CommandError, Problem
 from ..formats.reader import read_framework
+from ..formatting import escape_surrogates
 from ..lint.structure import LintWarning, find_structural_violations
 from ..repair.metadata_options import MetadataOptions
 from ..repair.reader import NO_OPTIONS, RepairOptions
@@ -238,7 +239,13 @@ def write_import_report(path: Path, results: Sequence[ImportResult]) -> None:
     """Write import results to a JSON file. Raises ``CommandError`` if writing fails."""
     # asdict() keeps a named tuple, which would become an array.
     report = [
-        asdict(result) | {"counts": result.counts._asdict() if result.counts else None}
+        asdict(result)
+        | {
+            "source": escape_surrogates(result.source),
+            "notes": list(map(escape_surrogates, result.notes)),
+            "reason": None if result.reason is None else escape_surrogates(result.reason),
+            "counts": result.counts._asdict() if result.counts else None,
+        }
         for result in results
     ]
     try:

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -317,6 +318,25 @@ def test_control_characters_are_escaped(checked: Check, write: Write) -> None:
     output = checked(write("odd.json", body)).stdout
     assert "\x1b" not in output
     assert "a\\u000ab\\u001b[2J" in output
+
+
+@pytest.mark.parametrize("content", ["{}", "no JSON"])
+@pytest.mark.parametrize("report_format", ["text", "json", "sarif"])
+def test_file_name_that_is_not_utf8_is_escaped(
+    checked: Check, tmp_path: Path, report_format: str, content: str
+) -> None:
+    source = os.fsdecode(os.fsencode(tmp_path) + b"/b\xfcrger.json")
+    Path(source).write_text(content)
+    report = tmp_path / "report"
+    result = checked(source, "--format", report_format, "-o", str(report))
+    assert result.returncode in {1, 2}
+    assert "Traceback" not in result.stderr
+    if report_format == "json":
+        (listed,) = json.loads(report.read_text())["sources"]
+        assert listed["source"] == f"{tmp_path}/b\\udcfcrger.json"
+    if report_format == "sarif":
+        (run_log,) = json.loads(report.read_text())["runs"]
+        assert run_log["artifacts"][0]["location"]["uri"] == f"{tmp_path.as_uri()}/b%FCrger.json"
 
 
 def test_closed_pipe_ends_quietly(write: Write, tmp_path: Path) -> None:

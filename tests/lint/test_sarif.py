@@ -49,6 +49,16 @@ def test_sarif_is_valid_and_locates_each_violation(tmp_path: Path) -> None:
     assert len(set(prints)) == len(prints) == 3
 
 
+def test_relative_file_name_that_is_not_utf8_is_percent_encoded() -> None:
+    violation = lint_package(json.dumps(build_flawed_package()).encode()).violations[0]
+    log = json.loads(
+        format_sarif([SourceLintResult("b\udcfcrger.json", violations=[violation])], show_all=False)
+    )
+    (result,) = log["runs"][0]["results"]
+    uri = result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+    assert uri == log["runs"][0]["artifacts"][0]["location"]["uri"] == "b%FCrger.json"
+
+
 def text(**fields: Any) -> Body:
     return {
         "type": "object",

@@ -315,3 +315,16 @@ def test_terminal_shows_the_first_fifty_problems(data_dir: Path, tmp_path: Path)
     assert shown.count("required") == 50
     assert "\n  and 30 more\n" in shown
     assert len(reported(report)["problems"]) == 80
+
+
+def test_import_and_its_report_escape_a_file_name_that_is_not_utf8(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    source = os.fsdecode(os.fsencode(tmp_path) + b"/b\xfcrger.json")
+    report = tmp_path / "report.json"
+    for body, status, code in ((factories.package(), "created", 0), ({}, "refused", 1)):
+        write(Path(source), body)
+        result = run("import", source, "--report", str(report), data_dir=data_dir)
+        assert result.returncode == code, result.stderr
+        assert reported(report)["status"] == status
+        assert reported(report)["source"] == f"{tmp_path}/b\\udcfcrger.json"
