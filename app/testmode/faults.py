@@ -25,6 +25,9 @@ Seconds = Annotated[float, Field(gt=0, le=300)]
 Int64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 """An integer that orjson can write, because the test API returns the faults as JSON."""
 
+STATUSES_WITHOUT_BODY = {204, 304}
+"""Statuses whose responses end after the header section (RFC 9112, section 6.3)."""
+
 SLOW_BODY_CHUNKS = 10
 """Number of chunks in which a slow body is sent."""
 
@@ -214,8 +217,14 @@ class _BufferedResponse:
         """Send the response in ten chunks over ``seconds``, or at once if this is 0.
 
         If ``malformed`` is true, sends only half of the body, with the Content-Length of that half.
+        A response whose status allows no body is sent unchanged after ``seconds``.
         """
         body = bytes(self._body)
+        if self._start["status"] in STATUSES_WITHOUT_BODY:
+            await asyncio.sleep(seconds)
+            await send(self._start)
+            await send({"type": "http.response.body", "body": b""})
+            return
         if malformed:
             body = body[: len(body) // 2] or b"{"
         await send(self._start_with_length(len(body)))

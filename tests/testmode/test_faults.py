@@ -139,6 +139,20 @@ async def test_malformed_body_fault_returns_truncated_json(namespace: NamespaceC
         response.json()
 
 
+@pytest.mark.parametrize("fault", [{"body": "malformed"}, {"slow_body": 0.1}])
+async def test_body_fault_leaves_a_response_without_body_unchanged(
+    namespace: NamespaceClient, fault: dict[str, Any]
+) -> None:
+    document = await namespace.put_document()
+    path = f"/case/1.1/CFPackages/{document['identifier']}"
+    etag = (await namespace.call("GET", path)).headers["ETag"]
+    expected = await namespace.call("GET", path, headers={"If-None-Match": etag})
+    await namespace.test_api("PUT", "/faults", body=[fault])
+    response = await namespace.call("GET", path, headers={"If-None-Match": etag})
+    assert (response.status_code, response.content) == (304, b"")
+    assert response.headers.get("Content-Length") == expected.headers.get("Content-Length")
+
+
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
