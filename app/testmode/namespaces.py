@@ -350,7 +350,7 @@ class NamespaceRegistry:
             raise Conflict("the default namespace cannot be dropped: use POST /_test/reset")
         seed = self.get(name).seed
         await self._close(name)
-        self._drop_unused_seed(seed)
+        await self._drop_unused_seed(seed)
 
     async def replace_seed(self, namespace: Namespace, packages: Sequence[PreparedPackage]) -> None:
         """Replace the seed data of a namespace with packages, and reset the namespace to them.
@@ -358,7 +358,7 @@ class NamespaceRegistry:
         Later resets restore the same data.
         """
         previous = await namespace.replace_seed(await self._get_empty_database(), packages)
-        self._drop_unused_seed(previous)
+        await self._drop_unused_seed(previous)
 
     async def _get_empty_database(self) -> str:
         async with self._create_lock:
@@ -369,10 +369,12 @@ class NamespaceRegistry:
                 self._empty = clone.name
         return self._empty
 
-    def _drop_unused_seed(self, name: str) -> None:
-        seeds = {self._seed, *(namespace.seed for namespace in self.by_name.values())}
-        if name not in seeds:
-            self._cloner.drop_in_background(name)
+    async def _drop_unused_seed(self, name: str) -> None:
+        # A namespace that is being created may have begun to copy the seed.
+        async with self._create_lock:
+            seeds = {self._seed, *(namespace.seed for namespace in self.by_name.values())}
+            if name not in seeds:
+                self._cloner.drop_in_background(name)
 
     async def _close(self, name: str) -> None:
         await self.by_name.pop(name).drop_databases()

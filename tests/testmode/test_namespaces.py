@@ -113,6 +113,23 @@ async def test_new_namespace_has_seed(namespace: NamespaceClient, testmode_app: 
     assert await namespace.list_namespaces() == ["default"]
 
 
+async def test_unused_seed_is_kept_while_a_namespace_is_created(
+    namespace: NamespaceClient, testmode_app: FastAPI, clones: ListDatabases
+) -> None:
+    await namespace.test_api("POST", "/seed", body={"sample": True})
+    registry = testmode_app.state.namespaces
+    empty = await registry._get_empty_database()
+    unused = await registry.by_name["default"].replace_seed(empty, [])
+    async with registry._create_lock:  # as while a namespace is created
+        drop = asyncio.create_task(registry._drop_unused_seed(unused))
+        await asyncio.sleep(0.1)
+        await registry._cloner.wait_for_drops()
+        assert unused in await clones()
+    await drop
+    await registry._cloner.wait_for_drops()
+    assert unused not in await clones()
+
+
 async def test_drop_removes_databases(
     namespace: NamespaceClient, testmode_app: FastAPI, clones: ListDatabases
 ) -> None:
