@@ -14,6 +14,7 @@ from ...case.package_stream import parse_package_lazily
 from ...case.resources import ASSOCIATIONS, ITEMS
 from ...db.read.package import find_document_id
 from ...db.write.upload.package import UploadResult, write_package
+from ...formatting import format_count
 from ...query import params
 from ...repair.reader import repair_and_parse
 from ...repair.repair_log import RepairSummary
@@ -208,7 +209,7 @@ def _build_upload_response(
     verb = "created" if result.is_created else "replaced"
     return {
         "success": True,
-        "message": f"CFPackage {verb}: {stats['items']} items, "
-        f"{stats['associations']} associations",
+        "message": f"CFPackage {verb}: {format_count(stats['items'], 'item')}, "
+        f"{format_count(stats['associations'], 'association')}",
         "result": description,
     }

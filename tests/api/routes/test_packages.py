@@ -24,7 +24,7 @@ async def test_upload_returns_counts_of_stored_entities(api: Api) -> None:
     identifier = body["CFDocument"]["identifier"]
     result = response.json()
     assert result["success"] is True
-    assert result["message"]
+    assert result["message"] == "CFPackage created: 2 items, 1 association"
     assert result["result"] == {
         "documentId": identifier,
         "stats": {"documents": 1, "items": 2, "associations": 1},
