@@ -217,9 +217,11 @@ def print_banner(settings: Settings) -> None:
     for name, value in rows:
         click.echo(f"  {name:<20}{value}")
     if settings.local_issuer:
+        user = shlex.quote(settings.client_id)
+        credentials = f"{user}:{secret}" if is_default else f'{user}:"{secret}"'
         click.echo(
             "\nIn another terminal, list the documents:\n\n"
-            f'  TOKEN=$(curl -s -u "{settings.client_id}:{secret}" '
+            f"  TOKEN=$(curl -s -u {credentials} "
             f"-d grant_type=client_credentials {token_url} "
             """| sed 's/.*"access_token":"\\([^"]*\\)".*/\\1/')\n"""
             f'  curl -s -H "Authorization: Bearer $TOKEN" {base}{PROFILES[0].prefix}/CFDocuments\n'

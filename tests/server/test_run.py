@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import pickle
+import shlex
 import shutil
 import signal
 import socket
@@ -19,6 +20,7 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
+from pydantic import SecretStr
 from support import factories
 from support.databases import EmptyDatabase, MigratedDatabase, NewDataDir, open_connection
 from support.live_server import (
@@ -32,7 +34,7 @@ from support.selection import mark_slow_except
 
 from case_server.db.schema import version
 from case_server.sample import SAMPLE_DOCUMENT_ID
-from case_server.server.run import _create_server_config, get_sample_import_command
+from case_server.server.run import _create_server_config, get_sample_import_command, print_banner
 from case_server.settings import Settings
 
 DOCUMENTS = "/case/1.1/CFDocuments"
@@ -80,6 +82,12 @@ def test_snippet_works_when_pasted(live: LiveServer) -> None:
     assert len(snippet) == 2
     result = subprocess.run(["bash", "-c", "\n".join(snippet)], capture_output=True, check=True)
     assert "CFDocuments" in json.loads(result.stdout)
+
+
+def test_banner_quotes_client_id_for_the_shell(capsys: pytest.CaptureFixture[str]) -> None:
+    print_banner(Settings(client_id='"$x"', client_secret=SecretStr("s3cret")))
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "curl -s -u" in line]
+    assert shlex.split(line)[3] == '"$x":$CASE_CLIENT_SECRET'
 
 
 def test_import_command_of_banner_works_when_pasted(live: LiveServer, tmp_path: Path) -> None:
