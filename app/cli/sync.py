@@ -15,8 +15,10 @@ import click
 
 from ..db.pool import Database
 from ..db.write.upload.change_counts import ChangeCounts
+from ..exceptions import BadRequest
 from ..net.download import Fetcher
 from ..net.ssrf import is_http_url
+from ..repair.encoding import require_utf8
 from ..server.startup import has_database
 from ..settings import Settings
 from ..transfer.console import create_progress_reporter, format_counts, format_problems
@@ -115,15 +117,24 @@ async def _sync_urls(
 def _collect_urls(urls: tuple[str, ...], url_file: Path | None) -> list[str]:
     """Return ``urls`` and the URLs in the file ``url_file``, without duplicates.
 
-    Raises ``click.UsageError`` if a URL is invalid or if there are no URLs.
+    Raises ``click.UsageError`` if a URL is invalid, the file is not UTF-8 or there are no URLs.
     """
-    all_urls = [*urls, *(parse_url_lines(url_file.read_text().splitlines()) if url_file else ())]
+    all_urls = [*urls, *(_read_url_file(url_file) if url_file else ())]
     invalid = [url for url in all_urls if not is_http_url(url)]
     if invalid:
         raise click.UsageError(f"invalid URL {', '.join(invalid)}: {URL_ADVICE}")
     if not all_urls:
         raise click.UsageError("missing URL: name one, or a file of URLs with --from")
     return list(dict.fromkeys(all_urls))
+
+
+def _read_url_file(path: Path) -> list[str]:
+    raw = path.read_bytes()
+    try:
+        require_utf8(raw)
+    except BadRequest as error:
+        raise click.UsageError(f"{path}: {error}") from error
+    return parse_url_lines(raw.decode().splitlines())
 
 
 @contextmanager

@@ -278,3 +278,14 @@ async def test_document_url_leads_to_its_package(source: Client, sync: Sync, pre
     (result,) = await sync(f"{source.base_url}{prefix}/CFDocuments/{document}")
     assert (result.status, result.document) == ("created", document)
     assert "/CFPackages/" in result.url
+
+
+def test_file_of_urls_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    listed = tmp_path / "sources"
+    listed.write_bytes(b"# M\xfcnchen\nhttp://127.0.0.1:1/CFPackages/x\n")
+    result = run_command_in_process("sync", "--from", str(listed), data_dir=tmp_path / "untouched")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == (
+        f"case-server: error: {listed}: the file is not UTF-8 (byte 0xfc at "
+        "offset 3); save it as UTF-8 (see `case-server sync --help`)\n"
+    )
