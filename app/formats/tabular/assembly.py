@@ -195,8 +195,9 @@ class PackageAssembler:
         items = self._rows[ITEM]
         names = {row.metadata.get(IS_PART_OF) for row in items}
         name = names.pop() if len(names) == 1 else None
-        identifiers = {row.entity.get("identifier") for row in items}
-        if name is None or not UUID_PATTERN.fullmatch(name) or name in identifiers:
+        if name is None or not UUID_PATTERN.fullmatch(name):
+            return
+        if any(row.entity.get("identifier") == name for row in items):
             return
         if document.setdefault("identifier", name) == name:
             for row in items:
@@ -211,11 +212,17 @@ class PackageAssembler:
 
         ``definitions`` is the CFDefinitions of the package, such as ``{"CFLicenses": […]}``. The
         CFLicense is a copy of the document's ``licenseURI`` with the text. A document without
-        ``licenseURI`` gets none.
+        ``licenseURI`` gets none. A link from which no identifier can be derived is added to
+        ``problems``.
         """
         text = next((row.metadata.get("licenseText") for row in self._rows[DOCUMENT]), None)
         link = document.get("licenseURI")
-        if text and isinstance(link, dict):
+        if text and isinstance(link, dict) and not isinstance(link.get("identifier"), str):
+            self._add_problem(
+                self.locations["CFDocument"].describe("licenseURI"),
+                "its identifier or title must be a string, because there is a licenseText",
+            )
+        elif text and isinstance(link, dict):
             license_entity = {**link, "licenseText": text}
             self._complete_entity(license_entity, DOCUMENT, document)
             definitions["CFLicenses"].append(license_entity)
@@ -256,7 +263,11 @@ class PackageAssembler:
                         )
                         continue
                     entity, path = parents[parent]
-                    siblings, path = entity.setdefault(field, []), f"{path}.{field}"
+                    siblings = entity.setdefault(field, [])
+                    if not isinstance(siblings, list):
+                        self._add_problem(self.locations[path].describe(field), "must be an array")
+                        siblings = entity[field] = []
+                    path = f"{path}.{field}"
                 siblings.append(row.entity)
                 path = f"{path}[{len(siblings) - 1}]"
                 entities[row.entity["identifier"]] = (row.entity, path)

@@ -501,7 +501,8 @@ def assign_identifiers(items: list[Row], namespace: UUID) -> list[str]:
     derived: list[str] = []
     counts: Counter[str] = Counter()
     for row in items:
-        name = row.entity.get("humanCodingScheme") or row.entity.get("fullStatement") or ""
+        # In the column more, they can be arrays and objects, which validation refuses later.
+        name = str(row.entity.get("humanCodingScheme") or row.entity.get("fullStatement") or "")
         counts[name] += 1
         suffix = f"#{counts[name]}" if counts[name] > 1 else ""
         if "identifier" not in row.entity:
