@@ -146,6 +146,15 @@ def test_every_problem_is_reported_with_its_cell() -> None:
     assert [problem["path"] for problem in number] == ["row 2, column C (sequenceNumber)"]
 
 
+def test_problem_of_a_list_member_names_its_column() -> None:
+    sheet = 'statement,subject,subjectURI\nFold,Art|Cr\0aft,\nCut,,"[{""title"": ""Art""}]"\n'
+    assert [problem["path"] for problem in find_problems(sheet, strict=True)] == [
+        "row 2, column B (subject[1])",
+        "row 3, column C (subjectURI[0].identifier)",
+        "row 3, column C (subjectURI[0].uri)",
+    ]
+
+
 @pytest.mark.parametrize("cell", ["[1]", "x", '{"identifier": 1}'])
 def test_invalid_parent_association_is_reported(cell: str) -> None:
     quoted = cell.replace('"', '""')

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from ...case.vocabulary import IS_CHILD_OF
 from ...exceptions import BadRequest, Problem
-from ...repair.repair_log import RepairLog
+from ...repair.repair_log import RepairLog, iter_ancestor_paths
 from .cells import (
     DATE,
     DATE_TIME,
@@ -132,19 +132,10 @@ class RowLocation:
 
         For example: ``sheet CFItems, row 5, column B (fullStatement)``.
         """
-        letter = next(
-            (self.columns[path] for path in _iter_path_and_parents(name) if path in self.columns),
-            None,
-        )
+        paths = chain((name,), iter_ancestor_paths(name))
+        letter = next((self.columns[path] for path in paths if path in self.columns), None)
         column = f", column {letter}" if letter else ""
         return f"{self.text}{column}{f' ({name})' if name else ''}"
-
-
-def _iter_path_and_parents(path: str) -> Iterator[str]:
-    """Yield a dotted field path and then its parent paths: ``a.b.c``, ``a.b`` and ``a``."""
-    while path:
-        yield path
-        path = path.rpartition(".")[0]
 
 
 @dataclass
