@@ -72,6 +72,7 @@ EXPLANATIONS = {
     "row-above-headings": "A row above the row of headings was left out.",
     "document-of-items": "All items are part of one identifier that is no item; it is the "
     "identifier of the framework.",
+    "license-text": "A licenseText was left out, because its document has no licenseURI.",
     "date-form": "A date was written in another form; it was read as the date in ISO 8601.",
     "external-name": "An association led to an item that is not in the file; its name became the "
     "identifier.",

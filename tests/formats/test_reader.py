@@ -343,6 +343,16 @@ def test_opensalt_workbook_is_read() -> None:
     assert (license_["title"], license_["licenseText"]) == ("CC BY", "share it")
 
 
+def test_license_text_without_license_is_recorded_as_left_out() -> None:
+    table = (
+        b"class,title,creator,licenseText,fullStatement\nCFDocument,t,c,share it,\nCFItem,,,,x\n"
+    )
+    _, repairs = read_framework(table, "csv", MetadataOptions())
+    (repair,) = [repair for repair in repairs if repair.kind == "license-text"]
+    assert repair.path == "row 2, column D (licenseText)"
+    assert (repair.before, repair.after) == ("share it", None)
+
+
 def test_unknown_smart_levels_are_reported() -> None:
     problems = find_problems(opensalt("1", "1", "2.1"), "xlsx", MetadataOptions())
     assert [problem["path"] for problem in problems if "smartLevel" in problem["path"]] == [

@@ -341,7 +341,13 @@ def test_every_kind_of_repair_has_a_case() -> None:
     elsewhere |= {"association-type-name", "url-identifier"}
     # Spreadsheets are tested in tests/formats.
     elsewhere |= {"code-from-number", "surrounding-space", "row-above-headings", "date-form"}
-    elsewhere |= {"external-name", "document-of-items", "reference-by-title", "code-from-date"}
+    elsewhere |= {
+        "external-name",
+        "document-of-items",
+        "license-text",
+        "reference-by-title",
+        "code-from-date",
+    }
     # Trees and incomplete packages are tested in test_incomplete_packages.py.
     elsewhere |= {"missing-document", "missing-time-of-document", "missing-identifier"}
     elsewhere |= {"nested-items"}

@@ -211,15 +211,17 @@ class PackageAssembler:
         """Add a CFLicense to ``definitions`` if the document's row contains the text of a license.
 
         ``definitions`` is the CFDefinitions of the package, such as ``{"CFLicenses": […]}``. The
-        CFLicense is a copy of the document's ``licenseURI`` with the text. A document without
-        ``licenseURI`` gets none. A link from which no identifier can be derived is added to
-        ``problems``.
+        CFLicense is a copy of the document's ``licenseURI`` with the text. The text of a document
+        without ``licenseURI`` is left out, which is recorded as a repair. A link from which no
+        identifier can be derived is added to ``problems``.
         """
         text = next((row.metadata.get("licenseText") for row in self._rows[DOCUMENT]), None)
-        link = document.get("licenseURI")
-        if text and isinstance(link, dict) and not isinstance(link.get("identifier"), str):
+        link, location = document.get("licenseURI"), self.locations["CFDocument"]
+        if text and link is None:
+            self.repairs.record("license-text", location.describe("licenseText"), text)
+        elif text and isinstance(link, dict) and not isinstance(link.get("identifier"), str):
             self._add_problem(
-                self.locations["CFDocument"].describe("licenseURI"),
+                location.describe("licenseURI"),
                 "its identifier or title must be a string, because there is a licenseText",
             )
         elif text and isinstance(link, dict):
