@@ -1,8 +1,9 @@
 """Insert the package of a new document without staging its items and associations.
 
-They are copied straight to their tables, because there is nothing to compare them with: 211 instead
-of 229 ms for 1,500 entities, 6.8 instead of 7.2 s for 22,000 (on a busy machine). If an entity of
-the package is not new after all, an insert fails, and the caller stages the package instead.
+They are copied straight to their tables, because there is nothing to compare them with. An upload
+of 5,000 items and 5,000 associations then takes 1.18 instead of 1.65 s (medians of 12 interleaved
+pairs). If an entity of the package is not new after all, an insert fails, and the caller stages the
+package instead.
 """
 
 from __future__ import annotations
