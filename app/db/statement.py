@@ -20,6 +20,7 @@ class _GenericPlanCompiler(PGCompiler_asyncpg):
 
     def render_bind_cast(self, type_: Any, dbapi_type: Any, sqltext: str) -> str:
         """Render a parameter as a scalar subquery, so that the plan cannot depend on its value."""
+        # SQLAlchemy does not annotate the methods of its compilers.
         parameter = super().render_bind_cast(type_, dbapi_type, sqltext)  # type: ignore[no-untyped-call]
         # The cast changes nothing, but = ANY takes a subquery without it as a set of rows.
         return f"CAST((SELECT {parameter}) AS {parameter.rpartition('::')[2]})"

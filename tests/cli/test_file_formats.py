@@ -131,7 +131,8 @@ def test_filled_in_template_is_imported(data_dir: Path, tmp_path: Path) -> None:
 
 def fill(sheet: object, **cells: str) -> None:
     """Append a row with these cells under their headings."""
-    headings = [cell.value for cell in sheet[1]]  # type: ignore[index]  # a sheet that was read
+    # openpyxl's types allow for sheets without cells, such as charts.
+    headings = [cell.value for cell in sheet[1]]  # type: ignore[index]
     assert cells.keys() <= set(headings)
     sheet.append([cells.get(name) for name in headings])  # type: ignore[attr-defined]
 
