@@ -71,19 +71,22 @@ def test_other_record_is_one_json_line() -> None:
 def test_server_logs_json(data_dir: Path, tmp_path: Path, workers: str) -> None:
     arguments = ("--log-format", "json", "--workers", workers)
     with run_live_server(data_dir, *arguments) as server:
-        response = httpx.get(f"{server.base_url}/case/1.1/CFItems?token=hidden")
+        refused = httpx.get(f"{server.base_url}/case/1.1/CFItems?token=hidden")
         with server.client() as client:
-            client.get("/case/1.1/CFItems", headers={"X-Request-ID": "mine"})
-            client.post("/case/1.1/CFPackages", json=factories.package())
-            client.get("/case/1.1/CFItems")
+            named = client.get("/case/1.1/CFItems", headers={"X-Request-ID": "mine"})
+            upload = client.post("/case/1.1/CFPackages", json=factories.package())
+            after = client.get("/case/1.1/CFItems")
     text = (tmp_path / "data.log").read_text()
-    lines = [json.loads(line) for line in text.splitlines()]
-    first, token, last, upload, after = [line for line in lines if line["logger"] == REQUEST_LOGGER]
+    records = [json.loads(line) for line in text.splitlines()]
+    # Workers that answer one client in turn write their lines in any order.
+    lines = {line["request_id"]: line for line in records if line["logger"] == REQUEST_LOGGER}
+    responses = (refused, named, upload, after)
+    first, last, uploaded, listed = [lines.pop(r.headers["X-Request-ID"]) for r in responses]
+    (token,) = lines.values()
     assert (first["status"], first["client_id"]) == (401, "-")
-    assert first["request_id"] == response.headers["X-Request-ID"]
     assert (token["path"], token["client_id"]) == ("/oauth2/token", "local-client")
     assert (last["status"], last["client_id"], last["request_id"]) == (200, "local-client", "mine")
-    assert [upload[name] for name in CHANGE_FIELDS] == [4, 0, 0, 0]
-    assert not after.keys() & {*CHANGE_FIELDS}
+    assert [uploaded[name] for name in CHANGE_FIELDS] == [4, 0, 0, 0]
+    assert not listed.keys() & {*CHANGE_FIELDS}
     assert "hidden" not in text
     assert "127.0.0.1" not in text
