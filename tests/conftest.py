@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi import FastAPI
+from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from sqlalchemy import make_url
 from support.applications import authorize, create_client, run_app
@@ -63,9 +64,12 @@ if "PYTEST_DEBUG_TEMPROOT" not in os.environ and is_ram_disk_usable(RAM_DISK):
 
 SCOPE = "https://purl.imsglobal.org/spec/case/v1p0/scope/case."
 
-hypothesis_settings.register_profile("quick", max_examples=DEFAULT_EXAMPLES * 2 // 5)
+# How long an example takes depends on the load of the machine. Unless the variable CI is set,
+# Hypothesis would fail examples that take over 200 ms, and tests whose data is generated slowly.
+UNTIMED = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.register_profile("quick", UNTIMED, max_examples=DEFAULT_EXAMPLES * 2 // 5)
 hypothesis_settings.load_profile("quick")
-hypothesis_settings.register_profile("thorough", max_examples=10 * DEFAULT_EXAMPLES)
+hypothesis_settings.register_profile("thorough", UNTIMED, max_examples=10 * DEFAULT_EXAMPLES)
 
 collect_ignore = ["sample_project"]
 """A project of its own, which ``pytest_plugin/test_sample_project.py`` runs."""
