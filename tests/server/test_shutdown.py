@@ -24,12 +24,14 @@ def incomplete_put(live: LiveServer) -> Iterator[tuple[socket.socket, bytes]]:
     head = (
         f"PUT /case/1.1/CFDocuments/{body['identifier']} HTTP/1.1\r\nHost: localhost\r\n"
         f"Authorization: Bearer {live.token()}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(content)}\r\n\r\n"
+        f"Content-Length: {len(content)}\r\nExpect: 100-continue\r\n\r\n"
     )
     half = len(content) // 2
-    with open_connection(live, head.encode() + content[:half]) as connection:
+    with open_connection(live, head.encode()) as connection:
         connection.settimeout(30)
-        time.sleep(1)  # until the server has received the request, which cannot be observed
+        # The server sends this when the application reads the body, so the request is running.
+        assert connection.recv(4096) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(content[:half])
         yield connection, content[half:]
 
 
