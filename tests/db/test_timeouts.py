@@ -2,19 +2,31 @@
 
 import asyncio
 import time
+from types import SimpleNamespace
 
 import pytest
+from support.clock import FixedClock
 
-from case_server.db.timeouts import MAX_ADVANCE_SECONDS, LoopClock, ReadDeadline, loop_timeout
+from case_server.db import timeouts
+from case_server.db.timeouts import (
+    MAX_ADVANCE_SECONDS,
+    TICK_SECONDS,
+    LoopClock,
+    ReadDeadline,
+    loop_timeout,
+)
 from case_server.exceptions import QueryTimeout
 
 
-def test_clock_does_not_count_time_without_advance() -> None:
+def test_clock_does_not_count_time_without_advance(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = FixedClock()
+    monkeypatch.setattr(timeouts, "time", SimpleNamespace(monotonic=machine))
     clock = LoopClock()
-    time.sleep(2 * MAX_ADVANCE_SECONDS)
+    machine.now += 2 * MAX_ADVANCE_SECONDS
     assert clock.time() == MAX_ADVANCE_SECONDS
     clock.advance()
-    assert MAX_ADVANCE_SECONDS <= clock.time() < 2 * MAX_ADVANCE_SECONDS
+    machine.now += TICK_SECONDS
+    assert clock.time() == pytest.approx(MAX_ADVANCE_SECONDS + TICK_SECONDS)
 
 
 async def test_loop_timeout_does_not_count_time_of_a_blocked_event_loop() -> None:
