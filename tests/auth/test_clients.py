@@ -1,6 +1,7 @@
 """Clients in the database: authentication, secret rotation and removal; signing keys."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -110,21 +111,27 @@ async def test_verified_secret_is_cached(
     assert hashed == [SECRET] * 2
 
 
-async def test_event_loop_runs_while_hashing(clients: ClientAuthenticator, robot: str) -> None:
-    ticks = 0
+async def test_event_loop_runs_while_hashing(
+    clients: ClientAuthenticator, robot: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_started, has_ticked = threading.Event(), threading.Event()
+
+    def waiting(secret: str, stored: str) -> bool:
+        """Verify a secret once the event loop has run meanwhile, or fail after 30 seconds."""
+        has_started.set()
+        assert has_ticked.wait(30), "the event loop did not run"
+        return verify_secret(secret, stored)
 
     async def tick() -> None:
-        nonlocal ticks
-        while True:
+        while not has_started.is_set():  # noqa: ASYNC110  set in a thread
             await asyncio.sleep(0.001)
-            ticks += 1
+        has_ticked.set()
 
-    ticking = asyncio.create_task(tick())
-    await asyncio.gather(
-        *(clients.authenticate([(robot, str(n))], f"10.1.{n}.1") for n in range(4))
-    )
-    ticking.cancel()
-    assert ticks > 10
+    monkeypatch.setattr(module, "verify_secret", waiting)
+    attempts = (clients.authenticate([(robot, str(n))], f"10.1.{n}.1") for n in range(4))
+    *rejected, _ = await asyncio.gather(*attempts, tick())
+    assert rejected == [None] * 4
+    assert has_ticked.is_set()
 
 
 async def test_both_secrets_work_during_rotation(
