@@ -214,11 +214,15 @@ def test_foreign_variables_are_ignored(configured: LiveServer) -> None:
 
 def test_requests_are_logged_but_probes_are_not(live: LiveServer, data_dir: Path) -> None:
     for path in ("/health", "/ready", "/case/1.1/CFItems"):
-        httpx.get(live.base_url + path)
-    log = (data_dir.parent / "data.log").read_text()
-    assert "GET /case/1.1/CFItems" in log
-    assert "/health" not in log
-    assert "/ready" not in log
+        response = httpx.get(live.base_url + path)
+    log, deadline = data_dir.parent / "data.log", time.monotonic() + 30
+    # The server writes the line after it has sent the response.
+    while f"request={response.headers['X-Request-ID']}" not in log.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert "GET /case/1.1/CFItems" in log.read_text()
+    assert "/health" not in log.read_text()
+    assert "/ready" not in log.read_text()
 
 
 def test_imported_objects_are_frozen() -> None:
@@ -357,9 +361,12 @@ def test_server_reconnects_when_its_embedded_postgres_is_back_at_another_port(
     with run_live_server(data_dir, "--workers", workers) as server:
         put_document(server, factories.document())
         before = int((data_dir / "postgres.port").read_text())
-        os.kill(postmaster(data_dir), signal.SIGKILL)
         deadline = time.monotonic() + 60
+        # The server would otherwise restart Postgres at the same port if it noticed its end first.
+        server.process.send_signal(signal.SIGSTOP)
+        os.kill(postmaster(data_dir), signal.SIGKILL)
         with occupied(before, deadline):
+            server.process.send_signal(signal.SIGCONT)
             while int((data_dir / "postgres.port").read_text() or before) == before:
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
@@ -372,7 +379,7 @@ def test_server_reconnects_when_its_embedded_postgres_is_back_at_another_port(
 
 
 def wait_until_ready(server: LiveServer, deadline: float) -> None:
-    while httpx.get(f"{server.base_url}/ready").status_code != 200:
+    while httpx.get(f"{server.base_url}/ready", timeout=30).status_code != 200:
         assert time.monotonic() < deadline
         time.sleep(0.1)
 
