@@ -116,7 +116,8 @@ class LiveServer:
 
     def token(self, client: str = "local-client", secret: str = "local-secret") -> str:
         form = {"grant_type": "client_credentials"}
-        response = httpx.post(f"{self.base_url}/oauth2/token", data=form, auth=(client, secret))
+        url = f"{self.base_url}/oauth2/token"
+        response = httpx.post(url, data=form, auth=(client, secret), timeout=60)
         assert response.status_code == 200, response.text
         return str(response.json()["access_token"])
 
