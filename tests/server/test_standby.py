@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from httpx import AsyncClient, RemoteProtocolError
+from httpx import AsyncClient, RemoteProtocolError, Response
 from sqlalchemy import text
 from support import factories
 from support.databases import open_connection
 from support.live_server import LiveServer, run_command
+from support.machine_load import measure_slowdown
 from support.replication import Replication, run_replicated_postgres, serve
 from support.selection import mark_slow_except
 
@@ -23,6 +24,7 @@ from case_server.db.statement import CompiledStatement
 from case_server.settings import Settings
 
 PREFIX = "/case/1.1"
+JWKS = "/.well-known/jwks.json"
 PRIMARY_URL = "https://primary.example.org"
 CONFLICT = "due to conflict with recovery"
 """Part of the message with which Postgres cancels a statement, or ends an idle transaction."""
@@ -71,6 +73,16 @@ async def put_framework(pair: Pair, items: int = 3) -> tuple[str, list[str]]:
     return body["CFDocument"]["identifier"], [item["identifier"] for item in packed]
 
 
+async def wait_until_ready_is(status: int, pair: Pair, seconds: float) -> Response:
+    """Return the response of the standby's /ready once it has a status; fail after ``seconds``."""
+    async with asyncio.timeout(seconds):
+        while True:
+            response = await pair.standby.get("/ready")
+            if response.status_code == status:
+                return response
+            await asyncio.sleep(0.1)
+
+
 async def test_migrate_refuses_a_standby(pair: Pair, tmp_path: Path) -> None:
     variables = {"CASE_SERVER_DATABASE_URL": pair.postgres.standby.url}
     result = await asyncio.to_thread(run_command, "migrate", data_dir=tmp_path, **variables)
@@ -99,11 +111,15 @@ async def test_reads_are_those_of_the_primary(pair: Pair) -> None:
             "INSERT INTO revision_marks (scope) SELECT $1 FROM generate_series(1, 50)", document
         )
     await pair.postgres.catch_up()
-    await asyncio.sleep(2.5)  # until there is a Last-Modified, and the key is known
+    await asyncio.sleep(2.5)  # until there is a Last-Modified
+    keys = await pair.primary.get(JWKS)
+    async with asyncio.timeout(20):
+        while (await pair.standby.get(JWKS)).content != keys.content:  # noqa: ASYNC110  no event
+            await asyncio.sleep(0.1)
     for path in (
         *(f"{PREFIX}/CFPackages/{document}", f"{PREFIX}/CFPackages/{document}/groups"),
         *(f"{PREFIX}/CFItems/{item}", f"{PREFIX}/CFItems?search=statement", "/"),
-        *(f"/ims/case/v1p1/CFItems/{item}", "/.well-known/jwks.json", f"/documents/{document}"),
+        *(f"/ims/case/v1p1/CFItems/{item}", JWKS, f"/documents/{document}"),
     ):
         standby, primary = await pair.standby.get(path), await pair.primary.get(path)
         assert (standby.status_code, primary.status_code) == (200, 200), standby.text
@@ -187,12 +203,15 @@ async def test_read_cancelled_by_a_recovery_conflict_is_retried(pair: Pair) -> N
     await postgres.catch_up()
     await postgres.standby.set("max_standby_streaming_delay", "0")
     settings = Settings(database_url=postgres.standby.url)
-    slow = CompiledStatement(text("SELECT count(*) AS n, pg_sleep(1)::text FROM removed"))
+    # It runs until the conflict, and is quick once the rows are removed.
+    pause = "pg_sleep(CASE WHEN count(*) > 10 THEN 60 ELSE 0 END)"
+    slow = CompiledStatement(text(f"SELECT count(*) AS n, {pause}::text FROM removed"))
+    sleeping = "SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
     conflicts = postgres.standby.count_in_log(CONFLICT)
     try:
         async with Database.open(postgres.standby.url, settings) as database:
             reading = asyncio.create_task(database.fetch_one(slow))
-            await asyncio.sleep(0.3)
+            await postgres.standby.wait_for(sleeping)
             await postgres.primary.execute("DELETE FROM removed WHERE n > 10")
             await postgres.primary.execute("VACUUM removed")
             row = await reading
@@ -263,26 +282,23 @@ async def replay_locks(postgres: Replication) -> AsyncIterator[Callable[[str], A
 
 async def test_standby_without_its_primary_is_not_ready(pair: Pair) -> None:
     await pair.postgres.cut_off()
-    await asyncio.sleep(2.2)
-    response = await pair.standby.get("/ready")
-    assert response.status_code == 503
+    response = await wait_until_ready_is(503, pair, 6)
     assert "does not receive" in response.text
     assert (await pair.standby.get(f"{PREFIX}/CFDocuments")).status_code == 200
     await pair.postgres.reconnect()
-    assert (await pair.standby.get("/ready")).status_code == 200
+    await wait_until_ready_is(200, pair, 20)
 
 
 async def test_standby_of_a_silent_primary_is_not_ready(pair: Pair) -> None:
     """The connection stays open, as it does when a network is cut or a machine freezes."""
-    await pair.postgres.standby.set("wal_receiver_timeout", "2s")
+    # The standby is not ready after four seconds, and gives up the connection after six.
+    await pair.postgres.standby.set("wal_receiver_timeout", "6s")
     with pair.postgres.freeze_replication():
-        await asyncio.sleep(2.2)
-        response = await pair.standby.get("/ready")
-        assert response.status_code == 503
+        response = await wait_until_ready_is(503, pair, 10)
         assert "does not receive" in response.text
-    async with asyncio.timeout(20):
-        while (await pair.standby.get("/ready")).status_code != 200:  # noqa: ASYNC110  no event
-            await asyncio.sleep(0.1)
+        receivers = await pair.postgres.standby.execute("SELECT status FROM pg_stat_wal_receiver")
+        assert [status for (status,) in receivers] == ["streaming"]
+    await wait_until_ready_is(200, pair, 20)
     await pair.postgres.standby.execute("ALTER SYSTEM RESET wal_receiver_timeout")
 
 
@@ -314,7 +330,7 @@ async def test_promotion_takes_effect_within_two_seconds(pair: Pair) -> None:
     assert (await pair.standby.put(path, json=document)).status_code == 405
     await pair.postgres.stop_primary()
     await pair.postgres.standby.execute("SELECT pg_promote()")
-    await asyncio.sleep(2)
+    await asyncio.sleep(2 * measure_slowdown())
     assert (await pair.standby.put(path, json=document)).status_code == 201
     assert (await pair.standby.get("/ready?write")).json() == {"status": "ready"}
     recorded = "SELECT timeline FROM feed_history"
@@ -328,7 +344,7 @@ async def test_demotion_takes_effect_within_two_seconds(pair: Pair) -> None:
     assert (await pair.primary.get("/ready")).status_code == 503  # it was a primary until now
     await pair.postgres.demote_primary()
     assert (await pair.primary.put(path, json=document)).status_code in (405, 503)
-    await asyncio.sleep(2)
+    await asyncio.sleep(2 * measure_slowdown())
     response = await pair.primary.put(path, json=document)
     assert response.status_code == 405
     assert response.headers["Allow"] == "GET, HEAD"

@@ -104,10 +104,14 @@ class Replication:
         await self.primary.wait_for("SELECT count(*) > 0 FROM pg_stat_replication")
 
     def freeze_replication(self) -> AbstractContextManager[None]:
-        """Suspend the primary's processes that send WAL; their connections stay open but silent."""
-        senders = [each for each in self.primary.list_processes() if _is_wal_sender(each)]
+        """Suspend the primary's processes that send WAL; their connections stay open but silent.
+
+        The postmaster is suspended, too, so that a standby that gives up cannot connect again.
+        """
+        postmaster, *children = self.primary.list_processes()
+        senders = [each for each in children if _is_wal_sender(each)]
         assert len(senders) == len(self.standbys)
-        return suspend_processes(senders)
+        return suspend_processes([postmaster, *senders])
 
     async def stop_primary(self) -> None:
         """Stop the primary cleanly, so that the standbys receive all of its WAL."""
