@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import asyncpg
@@ -19,6 +20,7 @@ from case_server.db.postgres.baseline import save_baseline
 from case_server.db.postgres.clones import DatabaseCloner, require_clonable_database
 from case_server.exceptions import CommandError
 from case_server.settings import Settings
+from case_server.testmode import faults
 
 IDENTIFIER = factories.new_id()
 PATH = f"{DOCUMENTS}/{IDENTIFIER}"
@@ -54,12 +56,23 @@ async def test_reset_and_restore_create_no_database(
     await namespace.test_api("DELETE", "/snapshots/one", 204)
 
 
-async def test_write_delayed_beyond_reset_returns_503(namespace: NamespaceClient) -> None:
+async def test_write_delayed_beyond_reset_returns_503(
+    namespace: NamespaceClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Applied, it would change the data of the next test."""
+    is_delayed, is_reset = asyncio.Event(), asyncio.Event()
+
+    async def delay_until_reset(seconds: float) -> None:
+        assert seconds == 0.5
+        is_delayed.set()
+        await is_reset.wait()
+
+    monkeypatch.setattr(faults, "asyncio", SimpleNamespace(sleep=delay_until_reset))
     await namespace.test_api("PUT", "/faults", body=[{"method": "PUT", "delay": 0.5}])
     started = asyncio.create_task(namespace.call("PUT", PATH, json=factories.document(IDENTIFIER)))
-    await asyncio.sleep(0.2)
+    await is_delayed.wait()
     await namespace.test_api("POST", "/reset")
+    is_reset.set()
     response = await started
     assert response.status_code == 503, response.text
     assert "were reset" in response.json()["imsx_description"]
@@ -295,11 +308,12 @@ async def test_clone_is_dropped_by_ordinary_role_during_autovacuum(
 
 
 async def test_database_in_use_fails(postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("case_server.db.postgres.clones.DISCONNECT_TIMEOUT_SECONDS", 1)
     url = await create_database(postgres, "case_test_in_use")
     async with open_connection(url):
-        with pytest.raises(CommandError, match="other clients are connected"):
-            await require_clonable_database(url)
+        with monkeypatch.context() as patch:
+            patch.setattr("case_server.db.postgres.clones.DISCONNECT_TIMEOUT_SECONDS", 1)
+            with pytest.raises(CommandError, match="other clients are connected"):
+                await require_clonable_database(url)
     await require_clonable_database(url)
 
 
