@@ -43,6 +43,31 @@ def productions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return identifiers
 
 
+@pytest.fixture
+def waiting(monkeypatch: pytest.MonkeyPatch) -> set[object]:
+    """Return the tasks of the requests that wait for the first chunk of a response."""
+    tasks: set[object] = set()
+    wait_for_first_chunk = CachedResponse.wait_for_first_chunk
+
+    async def recorded(response: CachedResponse) -> None:
+        task = asyncio.current_task()
+        tasks.add(task)
+        try:
+            await wait_for_first_chunk(response)
+        finally:
+            tasks.discard(task)
+
+    monkeypatch.setattr(CachedResponse, "wait_for_first_chunk", recorded)
+    return tasks
+
+
+async def wait_until_all_share(waiting: set[object]) -> None:
+    """Wait until all requests wait for the first production."""
+    async with asyncio.timeout(30):
+        while len(waiting) < READERS:  # noqa: ASYNC110  a set has no event
+            await asyncio.sleep(0.02)
+
+
 async def waiting_backend(execute: Execute, previous: int | None = None) -> int:
     """Return the process ID of the backend that waits for the items, other than ``previous``."""
     for _ in range(200):
@@ -54,14 +79,18 @@ async def waiting_backend(execute: Execute, previous: int | None = None) -> int:
 
 
 async def test_requests_that_joined_a_failed_production_share_the_next(
-    api: Api, execute: Execute, database_url: str, productions: list[str]
+    api: Api,
+    execute: Execute,
+    database_url: str,
+    productions: list[str],
+    waiting: set[object],
 ) -> None:
     body = await api.upload_package()
     path = f"{api.profile.prefix}/CFPackages/{body['CFDocument']['identifier']}/groups"
     async with lock_table(database_url, "items"):
         tasks = [asyncio.create_task(api.client.get(path)) for _ in range(READERS)]
         first = await waiting_backend(execute)
-        await asyncio.sleep(0.2)
+        await wait_until_all_share(waiting)
         await execute("SELECT pg_terminate_backend($1)", first)
         await waiting_backend(execute, first)
     responses = await asyncio.gather(*tasks)
@@ -72,12 +101,17 @@ async def test_requests_that_joined_a_failed_production_share_the_next(
 
 
 async def test_repeated_failure_returns_503_to_all_requests(
-    api: Api, execute: Execute, database_url: str, productions: list[str]
+    api: Api,
+    execute: Execute,
+    database_url: str,
+    productions: list[str],
+    waiting: set[object],
 ) -> None:
     body = await api.upload_package()
     path = f"{api.profile.prefix}/CFPackages/{body['CFDocument']['identifier']}/groups"
     async with lock_table(database_url, "items"):
         tasks = [asyncio.create_task(api.client.get(path)) for _ in range(READERS)]
+        await wait_until_all_share(waiting)
         terminated: set[int] = set()
         while not all(task.done() for task in tasks):
             if rows := await execute(WAITING):
