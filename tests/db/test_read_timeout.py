@@ -1,8 +1,8 @@
 """Statements that read are cancelled after a timeout, and take at most half of the pool."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import pytest
@@ -27,13 +27,31 @@ BACKEND = CompiledStatement(text("SELECT pg_backend_pid() AS pid"))
 
 @asynccontextmanager
 async def opened(
-    settings: Settings, url: str = "", *, pool_size: int = 1, read_timeout: float | None = 0.3
+    settings: Settings, url: str = "", *, pool_size: int = 1, read_timeout: float | None = 60
 ) -> AsyncIterator[Database]:
     changed = settings.model_copy(update={"pool_size": pool_size})
     async with Database.open(
         url or settings.database_url, changed, read_timeout=read_timeout
     ) as database:
         yield database
+
+
+@contextmanager
+def short_read_timeout(database: Database) -> Iterator[None]:
+    """Limit reads to 0.3 s during a block, which a quick read on a busy machine may exceed."""
+    before, database._read_timeout = database._read_timeout, 0.3
+    try:
+        yield
+    finally:
+        database._read_timeout = before
+
+
+async def wait_until_finished(reads: list[asyncio.Task[Any]], count: int) -> None:
+    """Wait until ``count`` reads have ended, and another second in which others could."""
+    async with asyncio.timeout(30):
+        while sum(read.done() for read in reads) < count:  # noqa: ASYNC110  no event
+            await asyncio.sleep(0.05)
+    await asyncio.sleep(1)
 
 
 async def no_statement_sleeps(execute: Execute) -> None:
@@ -49,7 +67,7 @@ async def test_slow_statement_is_cancelled_and_its_connection_reused(
     async with opened(settings) as database:
         before = await database.fetch_one(BACKEND)
         for _ in range(2):
-            with pytest.raises(QueryTimeout) as exc_info:
+            with short_read_timeout(database), pytest.raises(QueryTimeout) as exc_info:
                 await getattr(database, read)(SLEEP)
         await asyncio.wait_for(no_statement_sleeps(execute), 30)
         after = await database.fetch_one(BACKEND)
@@ -60,12 +78,14 @@ async def test_slow_statement_is_cancelled_and_its_connection_reused(
 
 async def test_slow_reads_leave_connections_to_others(settings: Settings, execute: Execute) -> None:
     """Of a pool of eight, four connections run heavy reads, and two of them slow ones."""
-    async with opened(settings, pool_size=8, read_timeout=20) as database:
+    async with opened(settings, pool_size=8) as database:
         heavy_reads = [asyncio.create_task(database.run_heavy_read(SLEEP)) for _ in range(6)]
         for _ in range(20):
             assert await database.run_heavy_read(BACKEND)
             await asyncio.sleep(0.1)
-        finished, running = await asyncio.wait(heavy_reads, timeout=1)
+        await wait_until_finished(heavy_reads, 4)
+        finished = [read for read in heavy_reads if read.done()]
+        running = [read for read in heavy_reads if not read.done()]
         assert len(running) == database._max_slow_reads == 2
         for read in finished:
             with pytest.raises(QueryTimeout, match=r"took longer than 1 s and was cancelled"):
@@ -134,7 +154,7 @@ async def test_timeout_is_reported_before_cancellation(
     async with proxy.serve() as url, opened(settings, url) as database:
         assert await database.fetch_all(compile_entity_query(ITEMS), identifier="x") == []
         proxy.is_open.clear()  # a cancel request needs a new connection
-        with pytest.raises(QueryTimeout):
+        with short_read_timeout(database), pytest.raises(QueryTimeout):
             await database.run_heavy_read(SLEEP)
         assert await execute(SLEEPING), "the statement still runs"
         proxy.is_open.set()
@@ -146,8 +166,9 @@ async def test_heavy_reads_take_at_most_half_of_the_pool(settings: Settings) -> 
     async with opened(settings, pool_size=4, read_timeout=None) as database:
         heavy_reads = [asyncio.create_task(database.run_heavy_read(SLEEP)) for _ in range(6)]
         try:
-            finished, running = await asyncio.wait(heavy_reads, timeout=15)
-            assert (len(finished), len(running)) == (4, 2)
+            await wait_until_finished(heavy_reads, 4)
+            finished = [read for read in heavy_reads if read.done()]
+            assert len(finished) == 4
             for read in finished:
                 error = read.exception()
                 assert isinstance(error, ServiceUnavailable)
