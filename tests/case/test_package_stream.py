@@ -273,11 +273,11 @@ def test_first_errors_are_listed_and_others_counted(
 
 
 def test_search_ends_at_error_limit() -> None:
-    start = time.monotonic()
+    start = time.process_time()
     message = f"at least {MAX_COUNTED_PROBLEMS:,} more problems"
     with pytest.raises(UnprocessableContent, match=message):
         parse_large_package(sparse(MAX_COUNTED_PROBLEMS // 4 + 5000))
-    assert time.monotonic() - start < 30
+    assert time.process_time() - start < 30
 
 
 def test_message_after_one_error_and_end_of_search_counts_no_others() -> None:
