@@ -16,10 +16,11 @@ from case_server.settings import Settings
 
 
 def run(connection: Connection) -> None:
+    # Only one of several servers started at once migrates. The others wait as long as it takes,
+    # because this wait blocks nothing, and a migration may rewrite tables for minutes.
+    connection.execute(text("SELECT pg_advisory_lock(hashtext('case-server migrations'))"))
     # A migration that waits for a lock would block all queries behind it, so it fails instead.
     connection.execute(text("SET lock_timeout = '5s'"))
-    # Only one of several servers started at once migrates.
-    connection.execute(text("SELECT pg_advisory_lock(hashtext('case-server migrations'))"))
     connection.commit()
     context.configure(
         connection=connection,

@@ -17,7 +17,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, make_url
 from sqlalchemy.ext.asyncio import create_async_engine
-from support.databases import EmptyDatabase, Execute, open_connection
+from support.databases import SELECT_ADVISORY_LOCKS, EmptyDatabase, Execute, open_connection
 
 from case_server.db.postgres import alembic_runner
 from case_server.db.schema import tables, trigrams, version
@@ -168,6 +168,24 @@ def run_migrate(url: str) -> None:
     """Migrate in a new process, because Alembic's context is global."""
     code = f"from case_server.db.postgres import alembic_runner; alembic_runner.migrate({url!r})"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.slow
+async def test_migration_waits_for_another_beyond_its_lock_timeout(
+    empty_database: EmptyDatabase,
+) -> None:
+    url = await empty_database("waiting")
+    async with open_connection(url) as other:
+        await other.execute("SELECT pg_advisory_lock(hashtext('case-server migrations'))")
+        migration = asyncio.create_task(asyncio.to_thread(run_migrate, url))
+        async with asyncio.timeout(60):
+            while not await other.fetch(f"{SELECT_ADVISORY_LOCKS} AND NOT granted"):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        await asyncio.wait([migration], timeout=6)
+        assert not migration.done()
+    await migration
+    async with open_connection(url) as connection:
+        assert await version.get_schema_version(connection) == version.get_required_schema_version()
 
 
 async def test_schema_version_is_none_before_and_required_after_migration(

@@ -71,9 +71,9 @@ async def create_trigram_index(url: str) -> bool:
     """
     try:
         async with open_connection(url) as connection:
-            # As for migrations: short waits for locks, and one server at a time.
-            await connection.execute("SET lock_timeout = '5s'")
+            # As for migrations: one server at a time, and short waits for other locks.
             await connection.execute("SELECT pg_advisory_lock(hashtext('case-server migrations'))")
+            await connection.execute("SET lock_timeout = '5s'")
             if not await connection.fetchval("SELECT to_regclass($1)", INDEX_NAME):
                 async with connection.transaction():
                     await connection.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
