@@ -11,7 +11,7 @@ from codecs import BOM_UTF8
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from ..case.model import CFPackage, CFPckgDocument
 from ..case.package import IdentifiedCFPackage, PreparedPackage, make_document_link
@@ -49,6 +49,10 @@ MESSAGES_WITH_VALUE = {
 
 SUSPECT = re.compile(MISSING_SLASH.pattern.encode() + rb"|:\s*null\b")
 """Patterns in JSON that the strict reader accepts, but that need a repair or a report."""
+
+
+SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
+"""Half of a character in JSON, which has no UTF-8 unless the other half follows."""
 
 
 @dataclass(frozen=True)
@@ -275,6 +279,8 @@ def _find_entities_without_change_time(entities: Entities) -> set[tuple[str, str
 def _parse_object(raw: bytes) -> Json:
     try:
         tree: Any = json.loads(raw, parse_float=FloatWithNotation)
+        if SURROGATE_ESCAPE.search(raw):
+            from_json(raw)  # raises ValueError for lone surrogates, which json.loads accepts
     except (ValueError, RecursionError) as error:
         require_utf8(raw)
         raise BadRequest(f"the body is not JSON: {error}; send a JSON object") from None

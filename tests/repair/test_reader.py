@@ -34,7 +34,8 @@ from support.selection import NOT_LARGE, REAL_FRAMEWORKS, mark_slow_except, scal
 
 from case_server.case.package import PreparedPackage, parse_package
 from case_server.exceptions import BadRequest, UnprocessableContent
-from case_server.repair.reader import repair_and_parse
+from case_server.repair.metadata_options import MetadataOptions
+from case_server.repair.reader import RepairOptions, repair_and_parse
 from case_server.repair.repair_log import EXPLANATIONS, RepairSummary
 
 ABSENT = object()
@@ -299,6 +300,26 @@ def test_json_in_windows_1252_is_refused_with_the_byte() -> None:
         repair_and_parse(raw)
     with pytest.raises(BadRequest, match="begins as UTF-16 does, but is not"):
         repair_and_parse(b"\xff\xfe\x00\xd8")
+
+
+@pytest.mark.parametrize("escape", [r"\ud800", r"\udfff", r"\ud800A", r"\udc00\ud800"])
+@pytest.mark.parametrize(
+    ("encoding", "options"),
+    [
+        ("utf-16", RepairOptions()),
+        ("utf-8", RepairOptions(metadata=MetadataOptions(title="Mathematics"))),
+    ],
+)
+def test_lone_surrogate_is_bad_request(escape: str, encoding: str, options: RepairOptions) -> None:
+    text = json.dumps(factories.package()).replace("a statement", escape)
+    with pytest.raises(BadRequest, match=r"not JSON: .* (surrogate|hex escape)"):
+        repair_and_parse(text.encode(encoding), options=options)
+
+
+def test_surrogate_pair_is_one_character() -> None:
+    text = json.dumps(factories.package()).replace("a statement", r"\uD83D\ude00")
+    package, _ = repair_and_parse(text.encode("utf-16"))
+    assert any("\N{GRINNING FACE}" in row.body for row in package.rows)
 
 
 def duplicates() -> Iterator[tuple[str, str, Body]]:
