@@ -163,8 +163,9 @@ class OpenSaltWriter(FrameworkWriter):
         used_fields = (
             {name.partition(".")[0] for name in names} | DERIVED_FIELDS | extra_cells.keys()
         )
-        for name in entity.keys() - used_fields:
-            self._left_out[f"{kind}.{name}"] += 1
+        for name in entity:
+            if name not in used_fields:
+                self._left_out[f"{kind}.{name}"] += 1
         return [
             extra_cells[name] if name in extra_cells else self._make_cell(kind, name, entity)
             for name in names
@@ -253,8 +254,9 @@ class OpenSaltWriter(FrameworkWriter):
 
         The counts are added to ``_left_out``, for a note to the user.
         """
-        for name in association.keys() & {"notes", "extensions", "CFAssociationGroupingURI"}:
-            self._left_out[f"CFAssociation.{name}"] += 1
+        for name in association:
+            if name in {"notes", "extensions", "CFAssociationGroupingURI"}:
+                self._left_out[f"CFAssociation.{name}"] += 1
 
     def _note_unresolvable_parents(self, extra_cells: dict[str, JsonObject]) -> None:
         """Add to ``notes`` if OpenSALT would not find the parents of items by their codes.

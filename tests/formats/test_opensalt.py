@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,25 @@ def test_fields_missing_in_the_opensalt_layout_are_noted() -> None:
         "not in the layout of OpenSALT: CFAssociation.notes (1), CFItem.subject (1), "  # noqa: ISC004
         "CFItem.conceptKeywords with ',' (1)",
     ]
+
+
+@pytest.mark.parametrize("file_format", ["csv", "xlsx"])
+def test_noted_fields_are_in_the_order_of_the_entities(file_format: FileFormat) -> None:
+    names = [
+        "alternativeLabel",
+        "officialURL",
+        "statusStartDate",
+        "statusEndDate",
+        "subject",
+        "zeta",
+    ]
+    links = ["extensions", "notes", "CFAssociationGroupingURI"]
+    fields = dict.fromkeys(names, "x")
+    tree = [association(1, "isChildOf", uuid(1), FRAMEWORK, **dict.fromkeys(links, "x"))]
+    _, notes = written(file_format, [item(1, "A", **fields)], tree)
+    noted = re.findall(r"(\w+) \(1\)", notes[-1])
+    assert [name for name in noted if name in names] == names
+    assert [name for name in noted if name in links] == links
 
 
 def test_code_and_identifier_of_different_parents_are_refused() -> None:
