@@ -104,9 +104,12 @@ def decode_unverified(
     if not JWT_PATTERN.fullmatch(token):
         raise TokenError("it is not a signed JSON Web Token")
     try:
-        return jwt.get_unverified_header(token), jwt.get_unverified_claims(token)
-    except (JOSEError, RecursionError) as error:
+        header, claims = jwt.get_unverified_header(token), jwt.get_unverified_claims(token)
+        # JSON can escape half of a surrogate pair, which logs and responses cannot contain.
+        json.dumps((header, claims), ensure_ascii=False).encode()
+    except (JOSEError, RecursionError, UnicodeEncodeError) as error:
         raise TokenError("it is not a readable JSON Web Token") from error
+    return header, claims
 
 
 def decode_token(

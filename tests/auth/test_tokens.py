@@ -127,6 +127,9 @@ def test_audience_and_at_hash_are_not_verified() -> None:
     assert check(encode_token(KEY, payload)) == payload
 
 
+LONE_SURROGATE = rb'{"client_id": "\ud800"}'
+
+
 @pytest.mark.parametrize(
     "token",
     [
@@ -137,6 +140,8 @@ def test_audience_and_at_hash_are_not_verified() -> None:
         f"{encode_base64url(b'{}')}.{encode_base64url(b'[' * 5000)}.",
         f"{encode_base64url(b'[' * 5000)}.{encode_base64url(b'{}')}.",
         f"{encode_base64url(b'{}')}.{encode_base64url(bytes([0xFF]))}.",
+        f"{encode_base64url(b'{}')}.{encode_base64url(LONE_SURROGATE)}.",
+        f"{encode_base64url(LONE_SURROGATE)}.{encode_base64url(b'{}')}.",
     ],
 )
 def test_malformed_token_is_rejected(token: str) -> None:
