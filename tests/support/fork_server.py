@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
@@ -187,6 +188,8 @@ def _serve(control: socket.socket) -> dict[str, Any] | None:
 def _run_fork_server(control: socket.socket) -> None:
     for name in PRELOADED:
         import_module(name)
+    # The workers of a server import the main module of their parent by the name in its spec.
+    sys.modules["__main__"].__spec__ = find_spec("case_server.__main__")
     main = import_module("case_server.cli").main
     request = _serve(control)
     if request is None:

@@ -142,15 +142,15 @@ def run_live_server(
     """Run ``case-server serve`` on a free port for the duration of a block.
 
     ``command`` replaces the command line, and ``settings`` are environment variables. If
-    ``is_forked``, a server of one process is forked from one that has imported its modules, which
-    takes half of the CPU time of a start; ``is_forked=False`` is for tests of the start itself.
+    ``is_forked``, the server is forked from a process that has imported its modules, which takes
+    half of the CPU time of a start; its workers are new interpreters. ``is_forked=False`` is for
+    tests of the start itself.
     """
     log = (data_dir.parent / f"{data_dir.name}.log").open("a+")
     variables = build_environment(data_dir, **(settings or {}))
-    has_workers = "--workers" in arguments or "CASE_SERVER_WORKERS" in variables
     serve = ["serve", "--port", "0", *arguments]
     process: subprocess.Popen[str] | ForkedProcess
-    if is_forked and not command and not has_workers and is_fork_server_usable():
+    if is_forked and not command and is_fork_server_usable():
         process = get_fork_server().start_with_pipe(serve, variables, log)
     else:
         process = subprocess.Popen(
