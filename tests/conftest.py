@@ -71,7 +71,7 @@ SCOPE = "https://purl.imsglobal.org/spec/case/v1p0/scope/case."
 # How long an example takes depends on the load of the machine. Unless the variable CI is set,
 # Hypothesis would fail examples that take over 200 ms, and tests whose data is generated slowly.
 UNTIMED = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-hypothesis_settings.register_profile("quick", UNTIMED, max_examples=DEFAULT_EXAMPLES * 2 // 5)
+hypothesis_settings.register_profile("quick", UNTIMED, max_examples=DEFAULT_EXAMPLES // 4)
 hypothesis_settings.load_profile("quick")
 hypothesis_settings.register_profile("thorough", UNTIMED, max_examples=10 * DEFAULT_EXAMPLES)
 

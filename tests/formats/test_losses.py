@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from openpyxl import Workbook
 from support.packages import list_entities
+from support.selection import scale_examples
 from support.tables import METADATA, build_workbook, read_items, save_workbook
 
 from case_server.exceptions import BadRequest, UnprocessableContent
@@ -221,7 +222,7 @@ def check_refusal(table: Table, raw: bytes, form: Any) -> None:
 
 
 bounded = settings(
-    max_examples=60,
+    max_examples=scale_examples(100),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

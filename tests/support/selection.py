@@ -34,7 +34,7 @@ def mark_slow_except(default: Iterable[Any], parameters: Iterable[Any]) -> list[
 
 
 def scale_examples(examples: int) -> int:
-    """Return a number of Hypothesis examples: two fifths of it, or ten times it if thorough.
+    """Return a number of Hypothesis examples: a quarter of it, or ten times it if thorough.
 
     The profile ``quick`` is the default, and ``thorough`` that of ``make test-all``.
     """
