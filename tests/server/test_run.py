@@ -26,6 +26,7 @@ from support.databases import EmptyDatabase, MigratedDatabase, NewDataDir, open_
 from support.live_server import (
     LiveServer,
     build_environment,
+    run_command,
     run_command_in_new_interpreter,
     run_command_in_process,
     run_live_server,
@@ -179,7 +180,7 @@ def configured(live: LiveServer, data_dir: Path) -> Iterator[LiveServer]:
     foreign = {"CLIENT_ID": "stray", "CLIENT_SECRET": "stray", "HOST": "127.0.0.1", "PORT": "1"}
     settings = {**foreign, "CASE_CLIENT_ID": "mine", "CASE_CLIENT_SECRET": "s3cret"}
     arguments = ("--host", "0.0.0.0", "--no-web")
-    with run_live_server(data_dir, *arguments, settings=settings, is_forked=False) as server:
+    with run_live_server(data_dir, *arguments, settings=settings) as server:
         yield server
 
 
@@ -424,8 +425,9 @@ def test_serve_migrates_no_external_database(empty_database: EmptyDatabase, tmp_
 
     url = asyncio.run(create())
     in_process = partial(run_command_in_process, data_dir=tmp_path)
+    in_fork = partial(run_command, data_dir=tmp_path)
     for run, *command in (
-        (partial(run_command_in_new_interpreter, data_dir=tmp_path), "serve", "--port", "0"),
+        (in_fork, "serve", "--port", "0"),
         (in_process, "import", "-"),
         (in_process, "export", "x"),
     ):
@@ -438,12 +440,12 @@ def test_serve_migrates_no_external_database(empty_database: EmptyDatabase, tmp_
     required = version.get_required_schema_version()
     assert asyncio.run(run_sql(version.get_schema_version)) == required
     settings = {"CASE_SERVER_DATABASE_URL": url}
-    with run_live_server(tmp_path, settings=settings, is_forked=False) as server:
+    with run_live_server(tmp_path, settings=settings) as server:
         assert total(server) == 0
         assert url not in server.banner
     newer = "UPDATE alembic_version SET version_num = '2099_unheard_of'"
     asyncio.run(run_sql(lambda connection: connection.execute(newer)))
-    result = run_command_in_new_interpreter("serve", "--database-url", url, data_dir=tmp_path)
+    result = in_fork("serve", "--database-url", url)
     assert result.returncode == 1
     assert "newer" in result.stderr
     assert not (tmp_path / "postgres").exists()
