@@ -63,7 +63,7 @@ CONNECT_ERRORS = (
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
 )
-"""Errors while connecting. The client can only retry, whatever the reason."""
+"""All errors of asyncpg and the network. While connecting, the client can only retry."""
 
 
 @contextmanager

@@ -161,7 +161,7 @@ class AcquireContext:
             return cancelled
         except TimeoutError:
             return error or make_unconfirmed_commit_error()
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as failure:
+        except CONNECT_ERRORS as failure:
             return error or failure
         return error
 

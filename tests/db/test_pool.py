@@ -11,12 +11,15 @@ from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
+from asyncpg.transaction import Transaction
 from sqlalchemy import text
 from support.databases import SELECT_ADVISORY_LOCKS, Execute
 from support.machine_load import measure_lateness
 
 from case_server.case.resources import ITEMS
+from case_server.database_url import parse_database_url
 from case_server.db.connector import Connection
 from case_server.db.locks import advisory_lock
 from case_server.db.pool import MAX_WRITE_ATTEMPTS, SESSION, Database
@@ -128,6 +131,31 @@ async def test_connection_of_a_cancelled_statement_can_be_used_again(single: Dat
     row = await single.fetch_one(BACKEND)
     assert row is not None
     assert row["pid"] > 0
+
+
+@pytest.mark.parametrize("failure", [None, asyncpg.AdminShutdownError("shutting down")])
+async def test_connection_is_released_if_transaction_behind_a_pooler_cannot_end(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, failure: Exception | None
+) -> None:
+    async def fail(_: Transaction) -> None:
+        # asyncpg raises it between the message of a terminated server process and its EOF.
+        raise asyncpg.InternalClientError("cannot switch to state 15")
+
+    async def run_block() -> None:
+        async with database.connection() as connection:
+            connection.terminate()
+            if failure:
+                raise failure
+
+    url = parse_database_url(settings.database_url).with_pooler_parameter()
+    changed = settings.model_copy(update={"pool_size": 1})
+    async with Database.open(url, changed) as database:
+        with monkeypatch.context() as patches:
+            patches.setattr(Transaction, "commit", fail)
+            patches.setattr(Transaction, "rollback", fail)
+            with pytest.raises(ServiceUnavailable):
+                await run_block()
+        assert await database.fetch_one(BACKEND)
 
 
 async def test_connection_to_server_that_became_read_only_is_replaced(single: Database) -> None:
