@@ -152,6 +152,21 @@ async def test_tree_expands_along_path_to_item(browser: AsyncClient, client: Asy
     assert re.findall(r"L\d", crumbs) == [f"L{depth}" for depth in range(6)]
 
 
+async def test_roots_at_the_same_position_are_sorted_by_identifier(
+    browser: AsyncClient, client: AsyncClient
+) -> None:
+    # An item that is moved from another framework keeps its position there.
+    first, second = (factories.package(CFAssociations=[]) for _ in range(2))
+    for number, body in enumerate((second, first)):
+        identifier = f"{number}-{factories.new_id()}"
+        body["CFItems"] = [factories.packed_item(identifier, humanCodingScheme=f"L{number}")]
+        await client.post("/case/1.1/CFPackages", json=body)
+    document, (moved,) = first["CFDocument"]["identifier"], second["CFItems"]
+    moved |= {"CFDocumentURI": factories.link(document)}
+    await client.put(f"/case/1.1/CFItems/{moved['identifier']}", json=moved)
+    assert codes((await browser.get(f"/documents/{document}")).text) == ["L0", "L1"]
+
+
 def codes(html: str) -> list[str]:
     return re.findall(r'<span class="words"><span class="code">(.*?)</span>', html)
 

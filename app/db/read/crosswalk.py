@@ -88,7 +88,7 @@ def _compile_crosswalk_query() -> CompiledStatement:
     page = (
         select(pairs, left.c.ordinal, func.count().over().label("total"))
         .join(left, left.c.identifier == pairs.c.left)
-        .order_by(left.c.ordinal, pairs.c.association_type, pairs.c.right)
+        .order_by(left.c.ordinal, pairs.c.left, pairs.c.association_type, pairs.c.right)
         .limit(LIMIT)
         .offset(OFFSET)
         .subquery("page")
@@ -107,7 +107,7 @@ def _compile_crosswalk_query() -> CompiledStatement:
         .select_from(page)
         .join(left, left.c.identifier == page.c.left)
         .join(right, right.c.identifier == page.c.right)
-        .order_by(page.c.ordinal, page.c.association_type, page.c.right)
+        .order_by(page.c.ordinal, page.c.left, page.c.association_type, page.c.right)
     )
 
 
@@ -126,7 +126,7 @@ def _compile_unrelated_items_query(side: Side) -> CompiledStatement:
             build_live_condition(items),
             items.c.identifier.not_in(select(pairs.c[side])),
         )
-        .order_by(items.c.ordinal)
+        .order_by(items.c.ordinal, items.c.identifier)
         .limit(LIMIT)
         .offset(OFFSET)
     )

@@ -164,7 +164,9 @@ def _compile_snapshot() -> CompiledStatement:
 def _compile_bodies(resource: ResourceType) -> CompiledStatement:
     table = get_table(resource)
     body = build_body_expression(resource).label("body")
-    rows = select(body).where(build_visible_condition(table)).order_by(table.c.ordinal)
+    # Entities that come from different packages may have the same ordinal.
+    order = (table.c.ordinal, table.c.identifier)
+    rows = select(body).where(build_visible_condition(table)).order_by(*order)
     if resource not in DEFINITIONS:
         return CompiledStatement(rows.where(table.c.document_identifier == DOCUMENT))
     links = tables.package_definitions[resource.name].c

@@ -189,6 +189,7 @@ def _compile_children_query() -> CompiledStatement:
         _build_sequence_number(link),
         build_text_extract(item.c.body, "humanCodingScheme"),
         link.c.ordinal,
+        link.c.identifier,
     )
     rows = (
         select(
@@ -238,7 +239,7 @@ def _compile_roots_query() -> CompiledStatement:
         document_link.c.destination_identifier == DOCUMENT,
         document_link.c.association_type == literal_column("'isChildOf'"),
     )
-    order = (_build_sequence_number(document_link), item.c.ordinal)
+    order = (_build_sequence_number(document_link), item.c.ordinal, item.c.identifier)
     roots = (
         select(
             root.c.identifier,
@@ -354,7 +355,7 @@ def _build_first_parent_subquery(path: CTE) -> FromClause:
             _build_parent_link_condition(link),
             _build_own_item_condition(link.c.destination_identifier, path.c.document),
         )
-        .order_by(link.c.ordinal)
+        .order_by(link.c.ordinal, link.c.identifier)
         .limit(literal_column("1"))
         .lateral("parent")
     )

@@ -45,6 +45,22 @@ async def test_uploaded_package_is_returned_unchanged(api: Api, wrapper: str | N
     assert api.list_lost_values(body, package) == []
 
 
+async def test_items_at_the_same_position_are_sorted_by_identifier(api: Api) -> None:
+    # An item that is moved from another framework keeps its position there.
+    first, second = (factories.package() for _ in range(2))
+    for number, body in enumerate((second, first)):
+        body["CFItems"] = [factories.packed_item(f"{number}-{factories.new_id()}")]
+        body["CFAssociations"] = []
+        await api.send("POST", "/CFPackages", 201, body)
+    (moved,), (present,) = second["CFItems"], first["CFItems"]
+    document = first["CFDocument"]["identifier"]
+    path = f"/CFItems/{moved['identifier']}"
+    await api.send("PUT", path, 201, moved | {"CFDocumentURI": factories.link(document)})
+    package = await api.get_package(document)
+    identifiers = [item["identifier"] for item in package["CFItems"]]
+    assert identifiers == [moved["identifier"], present["identifier"]]
+
+
 @pytest.mark.parametrize("wrapper", ["CFPackage", None])
 @pytest.mark.parametrize("repair", ["", "?repair=true"])
 @pytest.mark.parametrize("form", ["absent", "null"])
