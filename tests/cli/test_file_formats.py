@@ -3,13 +3,12 @@
 import gzip
 import json
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 from openpyxl import load_workbook
-from support.live_server import COMMAND, build_environment
 from support.live_server import run_command_in_process as run
+from support.live_server import run_command_with_bytes
 
 from case_server.lint.rules.catalog import BY_ID
 from case_server.sample import SAMPLE_DOCUMENT_ID
@@ -39,19 +38,12 @@ def test_file_name_selects_the_format(data_dir: Path, tmp_path: Path, name: str)
 
 def test_format_option_selects_the_format_of_pipes(data_dir: Path, tmp_path: Path) -> None:
     for form in ("xlsx", "jsonl"):
-        exported = subprocess.run(
-            [*COMMAND, "export", SAMPLE_DOCUMENT_ID, "--format", form],
-            env=build_environment(data_dir),
-            capture_output=True,
-            check=True,
-        )
-        imported = subprocess.run(
-            [*COMMAND, "import", "-", "--format", form],
-            env=build_environment(data_dir),
-            input=exported.stdout,
-            capture_output=True,
-            check=True,
-        )
+        export = ("export", SAMPLE_DOCUMENT_ID, "--format", form)
+        exported = run_command_with_bytes(*export, data_dir=data_dir)
+        assert exported.returncode == 0, exported.stderr
+        command = ("import", "-", "--format", form)
+        imported = run_command_with_bytes(*command, data_dir=data_dir, stdin=exported.stdout)
+        assert imported.returncode == 0, imported.stderr
         assert b": unchanged " in imported.stdout
     lines = [json.loads(line) for line in exported.stdout.splitlines()]
     assert lines[0].keys() == {"CFDocument"}
@@ -60,13 +52,8 @@ def test_format_option_selects_the_format_of_pipes(data_dir: Path, tmp_path: Pat
 
 @pytest.mark.parametrize("command", [("check",), ("import", "--strict"), ("import", "--dry-run")])
 def test_gzip_on_standard_input_is_named(data_dir: Path, command: tuple[str, ...]) -> None:
-    result = subprocess.run(
-        [*COMMAND, *command, "-"],
-        env=build_environment(data_dir),
-        input=gzip.compress(SHEET.encode()),
-        capture_output=True,
-        check=False,
-    )
+    stdin = gzip.compress(SHEET.encode())
+    result = run_command_with_bytes(*command, "-", data_dir=data_dir, stdin=stdin)
     assert result.returncode > 0
     assert b"is compressed with gzip: decompress it" in result.stderr
 

@@ -20,9 +20,10 @@ from contextlib import ExitStack
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
+from io import TextIOWrapper
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, Any
+from typing import IO, Any, AnyStr
 
 MAX_MESSAGE_BYTES = 1_000_000
 MAX_FILES = 1_000
@@ -126,11 +127,16 @@ class ForkServer:
         return process
 
     def run(
-        self, arguments: Sequence[str], variables: dict[str, str], stdin: str, timeout: float
-    ) -> subprocess.CompletedProcess[str]:
-        """Run a command until it ends, or fail after ``timeout`` seconds; return its output."""
+        self, arguments: Sequence[str], variables: dict[str, str], stdin: AnyStr, timeout: float
+    ) -> subprocess.CompletedProcess[AnyStr]:
+        """Run a command until it ends, or fail after ``timeout`` seconds; return its output.
+
+        The output is bytes if ``stdin`` is.
+        """
+        mode = "w+" if isinstance(stdin, str) else "w+b"
         with ExitStack() as stack:
-            files = [stack.enter_context(TemporaryFile("w+")) for _ in range(3)]
+            files: list[IO[AnyStr]]
+            files = [stack.enter_context(TemporaryFile(mode)) for _ in range(3)]
             files[0].write(stdin)
             files[0].seek(0)
             process = self.start(arguments, variables, [file.fileno() for file in files])
@@ -202,6 +208,8 @@ def _run_fork_server(control: socket.socket) -> None:
     os.environ.update(request["variables"])
     program = Path(sys.modules["case_server"].__file__ or "").with_name("__main__.py")
     sys.argv = [str(program), *request["arguments"]]
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=sys.stdout.isatty())
     main()
 
 

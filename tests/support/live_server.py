@@ -48,6 +48,23 @@ def run_command(
     return get_fork_server().run(arguments, variables, stdin, COMMAND_TIMEOUT_SECONDS)
 
 
+def run_command_with_bytes(
+    *arguments: str, data_dir: Path, stdin: bytes = b""
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a ``case-server`` command as ``run_command`` does, with bytes as input and output."""
+    variables = build_environment(data_dir)
+    if is_fork_server_usable():
+        return get_fork_server().run(arguments, variables, stdin, COMMAND_TIMEOUT_SECONDS)
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        env=variables,
+        input=stdin,
+        capture_output=True,
+        timeout=COMMAND_TIMEOUT_SECONDS,
+        check=False,
+    )
+
+
 def run_command_in_new_interpreter(
     *arguments: str, data_dir: Path, stdin: str = "", **settings: str
 ) -> subprocess.CompletedProcess[str]:

@@ -2,11 +2,12 @@
 
 import os
 import pty
-import shlex
 import subprocess
+import termios
 from contextlib import suppress
 from pathlib import Path
 
+from support.fork_server import ForkedProcess, get_fork_server, is_fork_server_usable
 from support.live_server import COMMAND, build_environment
 
 GREEN, BOLD, BOLD_RED = "\x1b[32m", "\x1b[1m", "\x1b[1;31m"
@@ -24,18 +25,18 @@ def run_in_terminal(
     # Of the terminal that runs the tests, if any.
     for name in {"COLUMNS", "NO_COLOR", "FORCE_COLOR"} - settings.keys():
         variables.pop(name, None)
-    command = shlex.join((*COMMAND, *arguments))
-    with subprocess.Popen(
-        ["sh", "-c", f"stty cols {columns} rows 40; {command}"],
-        stdin=terminal,
-        stdout=terminal,
-        stderr=terminal,
-        env=variables,
-    ) as process:
-        os.close(terminal)
-        output = b""
-        with suppress(OSError):  # the other side is closed: this is how a terminal says so
-            while part := os.read(reader, 4096):
-                output += part
+    termios.tcsetwinsize(terminal, (40, columns))
+    process: subprocess.Popen[bytes] | ForkedProcess
+    if is_fork_server_usable():
+        process = get_fork_server().start(arguments, variables, [terminal] * 3)
+    else:
+        process = subprocess.Popen(
+            [*COMMAND, *arguments], stdin=terminal, stdout=terminal, stderr=terminal, env=variables
+        )
+    os.close(terminal)
+    output = b""
+    with suppress(OSError):  # the other side is closed: this is how a terminal says so
+        while part := os.read(reader, 4096):
+            output += part
     os.close(reader)
-    return process.returncode, output.decode().replace("\r\n", "\n")
+    return process.wait(timeout=60), output.decode().replace("\r\n", "\n")
