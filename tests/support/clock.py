@@ -1,6 +1,10 @@
-"""A clock whose time tests set."""
+"""Clocks whose time tests set."""
 
 import time
+
+import pytest
+
+from case_server.auth.clients import ClientAuthenticator
 
 
 class FixedClock:
@@ -11,3 +15,9 @@ class FixedClock:
 
     def __call__(self) -> float:
         return self.now
+
+
+def stop_clock_of_logins(monkeypatch: pytest.MonkeyPatch, clients: ClientAuthenticator) -> None:
+    """Let no time pass for the delays after failed logins, the first of which is one second."""
+    now = time.monotonic()
+    monkeypatch.setattr(clients._throttle, "_clock", lambda: now)

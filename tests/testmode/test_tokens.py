@@ -3,7 +3,9 @@
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from httpx import Response
+from support.clock import stop_clock_of_logins
 from support.test_mode_client import DOCUMENTS, NamespaceClient
 
 
@@ -101,8 +103,14 @@ async def test_key_rotation_replaces_or_adds_key(namespace: NamespaceClient) -> 
 
 
 async def test_reset_clears_failed_logins_of_namespace(
-    namespace: NamespaceClient, other: NamespaceClient
+    namespace: NamespaceClient,
+    other: NamespaceClient,
+    testmode_app: FastAPI,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    for each in testmode_app.state.namespaces.by_name.values():
+        stop_clock_of_logins(monkeypatch, each.app_state.clients)
+
     async def login(by: NamespaceClient, secret: str) -> int:
         return (await request_token(by, secret)).status_code
 

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from httpx import AsyncClient, Response
 from pydantic import SecretStr
 from support.applications import create_client, run_app
+from support.clock import stop_clock_of_logins
 
 from case_server.auth.clients import ClientAuthenticator
 from case_server.auth.hashing import hash_secret, verify_secret
@@ -259,7 +260,10 @@ async def test_wrong_secret_costs_one_slow_hash_whether_client_exists(
     assert slow not in compared
 
 
-async def test_failed_attempts_are_throttled_with_an_oauth_error(http: AsyncClient) -> None:
+async def test_failed_attempts_are_throttled_with_an_oauth_error(
+    own_app: FastAPI, http: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_clock_of_logins(monkeypatch, own_app.state.app_state.clients)
     for _ in range(5):
         response = await http.post(PATH, data={**SENT, "client_secret": "guess"})
         assert_refused(response, "invalid_client", 401)
@@ -268,7 +272,11 @@ async def test_failed_attempts_are_throttled_with_an_oauth_error(http: AsyncClie
     assert int(response.headers["Retry-After"]) >= 1
 
 
-async def test_other_address_is_not_throttled(own_app: FastAPI, http: AsyncClient) -> None:
+async def test_other_address_is_not_throttled(
+    own_app: FastAPI, http: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_clock_of_logins(monkeypatch, own_app.state.app_state.clients)
+
     async def ask(address: str, secret: str) -> int:
         async with create_client(own_app, client=(address, 1)) as client:
             return (await client.post(PATH, data={**SENT, "client_secret": secret})).status_code
