@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-START_SECONDS = 10
+START_SECONDS = 60
 
 
 @contextmanager
