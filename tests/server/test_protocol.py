@@ -33,6 +33,25 @@ def live(new_data_dir: NewDataDir) -> Iterator[LiveServer]:
         yield server
 
 
+MAX_CONNECTIONS = 100
+MAX_WAITING = 75
+
+
+@pytest.fixture(scope="module")
+def limited(
+    tmp_path_factory: pytest.TempPathFactory, migrated_database: MigratedDatabase
+) -> Iterator[LiveServer]:
+    """Start a server in test mode with a low connection limit and a long request timeout."""
+    folder = tmp_path_factory.mktemp("connections-limited")
+    settings = {
+        "CASE_SERVER_DATABASE_URL": migrated_database("connections"),
+        "CASE_SERVER_MAX_CONNECTIONS": str(MAX_CONNECTIONS),
+        "CASE_SERVER_REQUEST_TIMEOUT": "300",
+    }
+    with run_live_server(folder / "data", "--test-mode", settings=settings) as server:
+        yield server
+
+
 def read_until_closed(raw: socket.socket) -> bytes:
     """Return the bytes received until the server closes the connection."""
     received = b""
@@ -106,16 +125,18 @@ def test_endless_body_after_response_is_cut_off(live: LiveServer) -> None:
     [lambda size: b"X: " + b"x" * (size - 5) + b"\r\n", lambda size: b"a:\r\n" * (size // 4)],
     ids=["one long", "many short"],
 )
-def test_long_header_section_returns_431(live: LiveServer, headers: Callable[[int], bytes]) -> None:
+def test_long_header_section_returns_431(
+    limited: LiveServer, headers: Callable[[int], bytes]
+) -> None:
     begin, end = HEAD + b"Connection: close\r\n", b"\r\n"
     limit = MAX_HEADER_SECTION_BYTES - len(begin) - len(end)
-    assert exchange(live, begin + headers(limit) + end)[0] == 401
-    status, description = exchange(live, begin + headers(limit + 4) + end)
+    assert exchange(limited, begin + headers(limit) + end)[0] == 401
+    status, description = exchange(limited, begin + headers(limit + 4) + end)
     assert (status, f"{MAX_HEADER_SECTION_BYTES:,} bytes" in description) == (431, True)
 
 
-def test_header_sections_are_limited_separately(live: LiveServer) -> None:
-    with closing(HTTPConnection(urlsplit(live.base_url).netloc, timeout=10)) as connection:
+def test_header_sections_are_limited_separately(limited: LiveServer) -> None:
+    with closing(HTTPConnection(urlsplit(limited.base_url).netloc, timeout=10)) as connection:
         connection.connect()
         first = connection.sock
         for _ in range(4):
@@ -124,9 +145,9 @@ def test_header_sections_are_limited_separately(live: LiveServer) -> None:
         assert connection.sock is first
 
 
-def test_error_response_arrives_while_body_is_sent(live: LiveServer) -> None:
-    headers = {"Authorization": f"Bearer {live.token()}", "Content-Encoding": "gzip"}
-    with closing(HTTPConnection(urlsplit(live.base_url).netloc, timeout=10)) as connection:
+def test_error_response_arrives_while_body_is_sent(limited: LiveServer) -> None:
+    headers = {"Authorization": f"Bearer {limited.token()}", "Content-Encoding": "gzip"}
+    with closing(HTTPConnection(urlsplit(limited.base_url).netloc, timeout=10)) as connection:
         for _ in range(3):
             connection.request("PUT", "/case/1.1/CFItems/x", bytes(8_000_000), headers)
             response = connection.getresponse()
@@ -136,46 +157,27 @@ def test_error_response_arrives_while_body_is_sent(live: LiveServer) -> None:
             )
 
 
-def test_pipelined_requests_all_get_responses(live: LiveServer) -> None:
+def test_pipelined_requests_all_get_responses(limited: LiveServer) -> None:
     last = HEAD + b"Connection: close\r\n\r\n"
-    response = read_until_closed(open_connection(live, (HEAD + b"\r\n") * 3 + last))
+    response = read_until_closed(open_connection(limited, (HEAD + b"\r\n") * 3 + last))
     assert response.count(b"HTTP/1.1 401 ") == 4
 
 
 @pytest.mark.parametrize(
     "sent", [b"\x16\x03\x01\x02\x00", b"GET\r\n\r\n", b"GET / HTTP/1.1\r\n: x\r\n\r\n"]
 )
-def test_invalid_http_returns_400_with_message(live: LiveServer, sent: bytes) -> None:
-    status, description = exchange(live, sent)
+def test_invalid_http_returns_400_with_message(limited: LiveServer, sent: bytes) -> None:
+    status, description = exchange(limited, sent)
     assert (status, "invalid HTTP" in description) == (400, True)
 
 
-def test_websocket_is_rejected(live: LiveServer) -> None:
+def test_websocket_is_rejected(limited: LiveServer) -> None:
     head = (
         b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     )
     key = b"Sec-WebSocket-Key: eHh4eHh4eHh4eHh4eHh4eA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    with open_connection(live, head + key) as raw:
+    with open_connection(limited, head + key) as raw:
         assert raw.recv(10_000).startswith(b"HTTP/1.1 200 ")
-
-
-MAX_CONNECTIONS = 100
-MAX_WAITING = 75
-
-
-@pytest.fixture(scope="module")
-def limited(
-    tmp_path_factory: pytest.TempPathFactory, migrated_database: MigratedDatabase
-) -> Iterator[LiveServer]:
-    """Start a server in test mode with a low connection limit and a long request timeout."""
-    folder = tmp_path_factory.mktemp("connections-limited")
-    settings = {
-        "CASE_SERVER_DATABASE_URL": migrated_database("connections"),
-        "CASE_SERVER_MAX_CONNECTIONS": str(MAX_CONNECTIONS),
-        "CASE_SERVER_REQUEST_TIMEOUT": "300",
-    }
-    with run_live_server(folder / "data", "--test-mode", settings=settings) as server:
-        yield server
 
 
 def get_status(live: LiveServer, path: str = "/health") -> int:

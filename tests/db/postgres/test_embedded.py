@@ -168,7 +168,7 @@ def has_ended(pid: int) -> bool:
 
 
 def wait_for(condition: Callable[[], object]) -> bool:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.02)
     return bool(condition())
