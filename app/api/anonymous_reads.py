@@ -21,7 +21,9 @@ MAX_ADDRESSES = 10_000
 """Addresses with a token bucket; the least recently used ones are dropped."""
 PREFLIGHT_HEADERS = {
     "Access-Control-Allow-Methods": "GET, HEAD",
-    "Access-Control-Allow-Headers": "Authorization, If-None-Match, X-Request-ID",
+    # Those of configured origins, because their preflight requests are also answered here.
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, If-None-Match, "
+    "X-CASE-Namespace, X-Request-ID",
     "Access-Control-Max-Age": "86400",  # seconds
 }
 READ_ONLY_PREFIXES = tuple(f"{profile.prefix}/" for profile in PROFILES if not profile.writes)

@@ -158,6 +158,21 @@ async def test_preflight_is_answered_in_a_namespace_of_test_mode() -> None:
             assert response.headers["Access-Control-Allow-Origin"] == "*"
 
 
+async def test_preflight_of_public_read_allows_the_headers_of_configured_origins() -> None:
+    origin, headers = "https://any.test", ["content-type", "x-case-namespace"]
+    settings = Settings(public_read="standard", test_mode=True, cors_origins=(origin,))
+    request_headers = {
+        "Origin": origin,
+        "Access-Control-Request-Method": "GET",
+        "Access-Control-Request-Headers": ", ".join(headers),
+    }
+    async with create_client(create_app(settings), "http://localhost") as client:
+        for prefix in ("/case/1.1", *STANDARD, ALIAS):
+            response = await client.options(f"{prefix}/CFDocuments", headers=request_headers)
+            allowed = response.headers["Access-Control-Allow-Headers"].lower().split(", ")
+            assert {*headers} <= {*allowed}
+
+
 async def test_public_read_is_off_by_default(anonymous: AsyncClient) -> None:
     for prefix in (*STANDARD, ALIAS):
         response = await anonymous.get(f"{prefix}/CFDocuments")
