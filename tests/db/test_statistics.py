@@ -12,7 +12,7 @@ from support.databases import Execute
 from support.packages import store_package
 
 from case_server.db.pool import Database
-from case_server.db.read import crosswalk, tree
+from case_server.db.read import crosswalk, entities, tree
 from case_server.db.statement import CompiledStatement
 from case_server.settings import Settings
 
@@ -121,6 +121,22 @@ async def test_comparison_of_new_frameworks_reads_each_item_a_few_times(database
     }
     statement, page = crosswalk._compile_crosswalk_query(), {"limit": 100, "offset": 0}
     assert await count_read_rows(database, statement, documents | page) < 10 * 1200
+
+
+async def test_associations_of_item_are_read_without_reading_new_deletions(
+    database: Database, execute: Execute
+) -> None:
+    body, deleted = factories.chain(3), factories.chain(400)
+    await store_package(database, body)
+    await store_package(database, deleted)
+    await execute("ANALYZE items, associations, documents")
+    await execute(
+        "UPDATE items SET deleted_at = now() WHERE document_identifier = $1",
+        deleted["CFDocument"]["identifier"],
+    )
+    values = {"identifier": body["CFItems"][1]["identifier"], "limit": None}
+    statement = entities._compile_item_associations_query()
+    assert await count_read_rows(database, statement, values) < 100
 
 
 async def fetch_row_estimates(database: Database) -> dict[str, int]:

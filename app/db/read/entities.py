@@ -17,7 +17,7 @@ from ..statement import CompiledStatement
 from .visibility import (
     build_association_end_condition,
     build_live_condition,
-    build_visible_condition,
+    build_visible_association_condition,
     compile_entity_query,
     compile_live_nodes_query,
 )
@@ -110,7 +110,7 @@ def _compile_item_associations_query() -> CompiledStatement:
     table = tables.associations
     return CompiledStatement(
         select(table.c.body)
-        .where(build_association_end_condition(IDENTIFIER), build_visible_condition(table))
+        .where(build_association_end_condition(IDENTIFIER), build_visible_association_condition())
         .order_by(table.c.ordinal, table.c.identifier)
         .limit(LIMIT),
         has_generic_plan=True,
@@ -126,7 +126,10 @@ def _compile_item_association_ids_query() -> CompiledStatement:
     table = tables.associations
     order, line_break = (table.c.ordinal, table.c.identifier), literal_column("E'\\n'", Text)
     identifiers = func.string_agg(table.c.identifier, aggregate_order_by(line_break, *order))
-    conditions = (build_association_end_condition(IDENTIFIER), build_visible_condition(table))
+    conditions = (
+        build_association_end_condition(IDENTIFIER),
+        build_visible_association_condition(),
+    )
     rows = select(identifiers.label("identifiers")).where(*conditions)
     return CompiledStatement(rows, has_generic_plan=True)
 
@@ -136,7 +139,7 @@ def _compile_associations_by_id_query() -> CompiledStatement:
     table = tables.associations
     return CompiledStatement(
         select(table.c.body)
-        .where(table.c.identifier == func.any(IDENTIFIERS), build_visible_condition(table))
+        .where(table.c.identifier == func.any(IDENTIFIERS), build_visible_association_condition())
         .order_by(table.c.ordinal, table.c.identifier),
         has_generic_plan=True,
     )

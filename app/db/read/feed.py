@@ -43,7 +43,11 @@ from ..pool import Database
 from ..schema import tables
 from ..schema.expressions import IDENTIFIERS, LIMIT
 from ..statement import CompiledStatement
-from .visibility import NODE_KINDS, build_association_end_condition, build_visible_condition
+from .visibility import (
+    NODE_KINDS,
+    build_association_end_condition,
+    build_visible_association_condition,
+)
 
 EMPTY_SNAPSHOT = "1:1:"
 """The snapshot in which no transaction is committed."""
@@ -239,7 +243,7 @@ def _compile_node_associations_query() -> CompiledStatement:
     feed entry: an update if the association is visible, otherwise a deletion.
     """
     table = tables.associations
-    visibility = (build_visible_condition(table), literal(tables.UPDATE))
+    visibility = (build_visible_association_condition(), literal(tables.UPDATE))
     operation = case(visibility, else_=literal(tables.DELETE))
     return CompiledStatement(
         select(

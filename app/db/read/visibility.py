@@ -17,16 +17,16 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    exists,
     func,
     literal,
     literal_column,
     or_,
     select,
     true,
-    union,
     union_all,
 )
-from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy.dialects.postgresql import aggregate_order_by, array
 
 from ...case.resources import DOCUMENTS, ITEMS, RUBRICS, ResourceType
 from ..schema import tables
@@ -47,7 +47,8 @@ def build_visible_condition(table: Table) -> ColumnElement[bool]:
     """Build the SQL condition that a row of an entity table appears in responses.
 
     A soft-deleted entity does not. An association does not either if its document, origin or
-    destination is soft-deleted.
+    destination is soft-deleted. ``build_visible_association_condition`` is faster for associations
+    that an index finds.
     """
     if table is not tables.associations:
         return build_live_condition(table)
@@ -58,6 +59,32 @@ def build_visible_condition(table: Table) -> ColumnElement[bool]:
         ~_build_deleted_node_condition(table.c.destination_identifier),
         ~build_exists(is_own_document, ~build_live_condition(documents)),
     )
+
+
+def build_visible_association_condition() -> ColumnElement[bool]:
+    """Build ``build_visible_condition`` of associations that an index finds, at most some hundred.
+
+    Postgres looks each node up in the indexes of deleted entities, whatever its statistics say. For
+    the associations of an item, this and ``build_association_end_condition`` take 0.77 times the
+    CPU time of Postgres [0.65, 0.91] that joining all deleted entities takes; after a deletion of
+    8,000 items, which are not in the statistics yet, 0.2 instead of 50 ms. For a package of 15,000
+    associations, ``build_visible_condition`` is faster.
+    """
+    table, items, documents = tables.associations, tables.items, tables.documents
+    nodes = array([table.c.origin_identifier, table.c.destination_identifier])
+    is_own_document = documents.c.identifier == table.c.document_identifier
+    conditions: list[tuple[ColumnElement[bool], ...]] = [
+        (is_own_document, ~build_live_condition(documents))
+    ]
+    for node, other in ((items, documents), (documents, items)):
+        is_node = node.c.identifier == func.any(nodes)
+        # An item and a document may have the same identifier.
+        has_same_identifier = other.c.identifier == node.c.identifier
+        is_other_live = build_exists(has_same_identifier, build_live_condition(other))
+        conditions.append((is_node, ~build_live_condition(node), ~is_other_live))
+    # OFFSET 0, because Postgres would otherwise turn the subqueries into joins or hash tables.
+    rows = (select(true()).where(*where).offset(literal_column("0")) for where in conditions)
+    return and_(*(~exists(query) for query in rows))
 
 
 def _build_deleted_node_condition(node: ColumnElement[Any]) -> ColumnElement[bool]:
@@ -128,11 +155,15 @@ def compile_entity_query(resource: ResourceType) -> CompiledStatement:
     table = get_table(resource)
     body = build_body_expression(resource).label("body")
     if not resource.with_descendants:
+        is_association = table is tables.associations
+        is_visible = (
+            build_visible_association_condition() if is_association else build_live_condition(table)
+        )
         return CompiledStatement(
-            select(body).where(table.c.identifier == IDENTIFIER, build_visible_condition(table)),
+            select(body).where(table.c.identifier == IDENTIFIER, is_visible),
             # The others are lookups in one primary key, which Postgres never plans for the values:
             # both plans cost the same. Hiding the value would make them 7 % slower.
-            has_generic_plan=table is tables.associations,
+            has_generic_plan=is_association,
         )
     ancestor, code = table.alias("ancestor"), table.c.hierarchy_code
     prefix = ancestor.c.hierarchy_code.op("||")(literal_column("'.'"))
@@ -155,10 +186,8 @@ def build_association_end_condition(node: ColumnElement[Any]) -> ColumnElement[b
     ``node`` is the SQL for the node's identifier, or for any of several identifiers.
     """
     table = tables.associations
-    ends = (table.c.origin_identifier, table.c.destination_identifier)
-    # A union instead of an OR, because each half is one index lookup.
-    matches = union(*(select(table.c.identifier).where(end == node) for end in ends))
-    return table.c.identifier.in_(matches)
+    # Postgres looks both ends up before it reads any association (BitmapOr).
+    return or_(table.c.origin_identifier == node, table.c.destination_identifier == node)
 
 
 @cache
