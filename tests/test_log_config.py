@@ -67,7 +67,7 @@ def test_other_record_is_one_json_line() -> None:
     assert "the reason" in entry["exception"]
 
 
-@pytest.mark.parametrize("workers", mark_slow_except(["2"], ["1", "2"]))
+@pytest.mark.parametrize("workers", mark_slow_except(["1"], ["1", "2"]))
 def test_server_logs_json(data_dir: Path, tmp_path: Path, workers: str) -> None:
     arguments = ("--log-format", "json", "--workers", workers)
     with run_live_server(data_dir, *arguments) as server:

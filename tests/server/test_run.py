@@ -184,25 +184,10 @@ def configured(live: LiveServer, data_dir: Path) -> Iterator[LiveServer]:
         yield server
 
 
-@pytest.fixture(scope="module")
-def with_two_workers(live: LiveServer, data_dir: Path) -> Iterator[LiveServer]:
-    """A second server on the data of ``live``, with the default client on all addresses."""
-    settings = {"CASE_SERVER_ALLOW_DEFAULT_SECRET": "true"}
-    with run_live_server(
-        data_dir, "--host", "0.0.0.0", "--workers", "2", settings=settings
-    ) as server:
-        yield server
-
-
 def test_listens_beyond_loopback_with_a_secret(configured: LiveServer) -> None:
     assert configured.base_url.startswith("http://localhost:")
     assert configured.token("mine", "s3cret")
     assert "s3cret" not in configured.banner
-
-
-def test_listens_beyond_loopback_with_allowed_default_secret(with_two_workers: LiveServer) -> None:
-    assert with_two_workers.base_url.startswith("http://localhost:")
-    assert with_two_workers.token(secret="local-secret")
 
 
 def test_foreign_variables_are_ignored(configured: LiveServer) -> None:
@@ -249,12 +234,27 @@ def test_web_ui_can_be_disabled(live: LiveServer, configured: LiveServer) -> Non
     assert httpx.get(f"{configured.base_url}/docs").status_code == 200
 
 
-def test_second_server_with_two_workers_serves_requests(with_two_workers: LiveServer) -> None:
-    with with_two_workers.client() as client:
-        for _ in range(20):
-            assert client.get(DOCUMENTS).status_code == 200
+def test_two_workers_serve_and_log_until_their_parent_is_killed(
+    live: LiveServer, data_dir: Path
+) -> None:
+    """A second server on the data of ``live``, with the default client on all addresses."""
+    settings = {"CASE_SERVER_ALLOW_DEFAULT_SECRET": "true"}
+    arguments = ("--host", "0.0.0.0", "--workers", "2", "--log-format", "json")
+    with run_live_server(data_dir, *arguments, settings=settings) as server:
+        assert server.base_url.startswith("http://localhost:")
+        assert server.token(secret="local-secret")
+        with server.client() as client:
+            for _ in range(20):
+                assert client.get(DOCUMENTS).status_code == 200
+        assert server.stop(signal.SIGKILL) == -signal.SIGKILL
+        assert stops_answering(server)
+    lines = (data_dir.parent / "data.log").read_text().splitlines()
+    records = [json.loads(line) for line in lines if line.startswith("{")]
+    assert [record.get("path") for record in records].count(DOCUMENTS) == 20
+    assert httpx.get(f"{live.base_url}/ready").status_code == 200
 
 
+@pytest.mark.slow
 def test_workers_end_with_their_parent(new_data_dir: NewDataDir) -> None:
     data_dir = new_data_dir()
     with run_live_server(data_dir, "--workers", "2") as server:
