@@ -8,6 +8,9 @@ PYTEST := $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder --duratio
 CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	{ echo "case-server needs Python 3.11 or newer; try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 
+# Each of the test processes would compile all modules for itself.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help serve test test-all bench stress lint format screenshots reference docs lock audit sbom clean
 
