@@ -62,7 +62,7 @@ def build_visible_condition(table: Table) -> ColumnElement[bool]:
 
 
 def build_visible_association_condition() -> ColumnElement[bool]:
-    """Build ``build_visible_condition`` of associations that an index finds, at most some hundred.
+    """Build the visibility condition of associations that an index finds, some hundred at most.
 
     Postgres looks each node up in the indexes of deleted entities, whatever its statistics say. For
     the associations of an item, this and ``build_association_end_condition`` take 0.77 times the
