@@ -143,8 +143,8 @@ def test_refused_startup_parameter_is_named(url: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_api_tests_pass_through_a_pooler() -> None:
-    command = (sys.executable, "-m", "pytest", "-q", "-x", "tests/api")
+def test_api_and_auth_tests_pass_through_a_pooler() -> None:
+    command = (sys.executable, "-m", "pytest", "-q", "-x", "tests/api", "tests/auth")
     # Not as a process of this run, with which it would share a Postgres server and its databases.
     own = {name: value for name, value in os.environ.items() if "PYTEST_XDIST" not in name}
     result = subprocess.run(
