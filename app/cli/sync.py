@@ -134,7 +134,8 @@ def _read_url_file(path: Path) -> list[str]:
         require_utf8(raw)
     except BadRequest as error:
         raise click.UsageError(f"{path}: {error}") from error
-    return parse_url_lines(raw.decode().splitlines())
+    # Editors on Windows write a byte order mark, which utf-8-sig skips.
+    return parse_url_lines(raw.decode("utf-8-sig").splitlines())
 
 
 @contextmanager

@@ -280,6 +280,13 @@ async def test_document_url_leads_to_its_package(source: Client, sync: Sync, pre
     assert "/CFPackages/" in result.url
 
 
+def test_byte_order_mark_of_a_file_of_urls_is_skipped(tmp_path: Path) -> None:
+    listed = tmp_path / "sources"
+    listed.write_text("# from Windows\nnot a URL\n", encoding="utf-8-sig")
+    result = run_command_in_process("sync", "--from", str(listed), data_dir=tmp_path / "untouched")
+    assert result.stderr.startswith("case-server: error: invalid URL not a URL: ")
+
+
 def test_file_of_urls_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     listed = tmp_path / "sources"
     listed.write_bytes(b"# M\xfcnchen\nhttp://127.0.0.1:1/CFPackages/x\n")
