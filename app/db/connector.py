@@ -184,6 +184,12 @@ def is_open(connection: Connection) -> bool:
         return False
 
 
+def terminate(connection: Connection) -> None:
+    """Close a connection of a pool without waiting for Postgres, unless it is already closed."""
+    if is_open(connection):
+        connection.terminate()
+
+
 def is_out_of_file_descriptors(error: BaseException) -> bool:
     """Return whether a connection failed because there were no free file descriptors.
 

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import asyncpg
 from sqlalchemy import Text, bindparam, func, literal_column, select
 
-from .connector import Connection
+from .connector import Connection, terminate
 from .statement import CompiledStatement
 
 _KEY = func.hashtextextended(bindparam("name", type_=Text), literal_column("0"))
@@ -48,7 +48,7 @@ async def advisory_lock(connection: Connection, name: str) -> AsyncIterator[None
     except asyncio.CancelledError:
         # A cancelled task should not wait, and the lock may have been granted to it meanwhile.
         # Postgres releases the lock when the connection ends.
-        connection.terminate()
+        terminate(connection)
         raise
 
 

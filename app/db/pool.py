@@ -40,6 +40,7 @@ from .connector import (
     create_pool,
     is_open,
     is_out_of_file_descriptors,
+    terminate,
 )
 from .driver_errors import (
     CONNECT_ERRORS,
@@ -151,13 +152,13 @@ class AcquireContext:
         """
         assert self._transaction
         if isinstance(error, QueryTimeout | asyncio.CancelledError):
-            self._connection.terminate()  # because a rollback would wait for the statement
+            terminate(self._connection)  # because a rollback would wait for the statement
             return error
         try:
             async with loop_timeout(COMMIT_TIMEOUT_SECONDS):
                 await (self._transaction.rollback() if error else self._transaction.commit())
         except asyncio.CancelledError as cancelled:
-            self._connection.terminate()
+            terminate(self._connection)
             return cancelled
         except TimeoutError:
             return error or make_unconfirmed_commit_error()
@@ -190,7 +191,7 @@ class AcquireContext:
             return
         if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
             # After a failover this server is a standby; a new connection finds the primary.
-            self._connection.terminate()
+            terminate(self._connection)
         await self._database.release_after_error(self._connection)
         if isinstance(error, CONNECTION_LOST) and not isinstance(error, asyncpg.DataError):
             raise to_service_unavailable(error) from error

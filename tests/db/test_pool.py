@@ -26,7 +26,7 @@ from case_server.db.pool import MAX_WRITE_ATTEMPTS, SESSION, Database
 from case_server.db.read.visibility import compile_entity_query
 from case_server.db.semaphore import STALLED_TIMEOUT_SECONDS
 from case_server.db.statement import CompiledStatement
-from case_server.exceptions import ServiceUnavailable
+from case_server.exceptions import QueryTimeout, ServiceUnavailable
 from case_server.settings import Settings
 
 PREPARED = CompiledStatement(text("SELECT count(*) AS count FROM pg_prepared_statements"))
@@ -156,6 +156,42 @@ async def test_connection_is_released_if_transaction_behind_a_pooler_cannot_end(
             with pytest.raises(ServiceUnavailable):
                 await run_block()
         assert await database.fetch_one(BACKEND)
+
+
+@pytest.mark.parametrize("is_pooled", [True, False])
+@pytest.mark.parametrize(
+    "error",
+    [asyncio.CancelledError(), QueryTimeout(1), asyncpg.ReadOnlySQLTransactionError("read-only")],
+    ids=lambda error: type(error).__name__,
+)
+async def test_connection_that_was_terminated_meanwhile_is_released(
+    settings: Settings, error: BaseException, *, is_pooled: bool
+) -> None:
+    async def run_block() -> None:
+        async with database.connection() as connection:
+            connection.terminate()  # as if Postgres had stopped responding
+            raise error
+
+    url = settings.database_url
+    url = parse_database_url(url).with_pooler_parameter() if is_pooled else url
+    changed = settings.model_copy(update={"pool_size": 1})
+    async with Database.open(url, changed) as database:
+        with pytest.raises((asyncio.CancelledError, ServiceUnavailable)):
+            await run_block()
+        assert await database.fetch_one(BACKEND)
+
+
+async def test_cancelled_holder_of_a_lock_stays_cancelled_if_its_connection_is_terminated(
+    single: Database,
+) -> None:
+    async def hold() -> None:
+        async with single.connection() as connection, advisory_lock(connection, LOCK_NAME):
+            connection.terminate()
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await hold()
+    assert await single.fetch_one(BACKEND)
 
 
 async def test_connection_to_server_that_became_read_only_is_replaced(single: Database) -> None:

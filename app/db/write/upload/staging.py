@@ -28,7 +28,7 @@ from sqlalchemy.schema import CreateTable
 
 from ....case.package import EntityRow, PreparedPackage
 from ....case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS, ResourceType
-from ...connector import Connection
+from ...connector import Connection, terminate
 from ...read.body_digests import (
     add_container_link,
     build_container_link_column,
@@ -161,7 +161,7 @@ async def copy_rows(
     try:
         await connection.copy_records_to_table(table, records=iter_until_error(), columns=columns)
     except asyncio.CancelledError:
-        connection.terminate()
+        terminate(connection)
         raise
     except Exception:
         if not errors:
