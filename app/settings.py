@@ -91,6 +91,18 @@ def read_setting_descriptions() -> dict[str, str]:
     }
 
 
+def _is_base_url(url: str) -> bool:
+    """Return whether a URL is http or https, with a host and without login, query or fragment."""
+    if not url.isprintable() or set(url) & {*" ?#@"}:
+        return False
+    try:
+        parts = urlsplit(url)
+        has_valid_port = parts.port != 0
+    except ValueError:  # such as a port that is not a number
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.hostname) and has_valid_port
+
+
 def normalize_host_name(host: str) -> str:
     """Return a host name or IP address in lower case, without port, brackets or trailing dot."""
     try:
@@ -298,8 +310,12 @@ class Settings(BaseSettings):
 
     @field_validator("public_url", "primary_url")
     @classmethod
-    def _strip_trailing_slash(cls, value: str) -> str:
-        return value.rstrip("/")
+    def _validate_base_urls(cls, value: str) -> str:
+        value = value.strip().rstrip("/")
+        if value and not _is_base_url(value):
+            advice = "use https://host, https://host:port or https://host/path"
+            raise ValueError(f"invalid base URL {value!r}: {advice}")
+        return value
 
     @property
     def database_display_name(self) -> str:

@@ -62,6 +62,25 @@ async def test_name_of_the_public_url_is_allowed_in_another_form(
     assert not await is_rejected(host, client_secret="local-secret", public_url=public_url)
 
 
+@pytest.mark.parametrize("name", ["public_url", "primary_url"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("x", "case.example.org", "//case.test", "ftp://case.test", "https://", "https:///case"),
+        *("https://case.test:port", "https://[::1", "https://me@case.test", "https://a b.test"),
+        *("https://case.test/?page=1", "https://case.test/#top", "https://case.test/\x01"),
+    ],
+)
+def test_invalid_base_url_is_rejected(name: str, url: str) -> None:
+    with pytest.raises(ValidationError, match="invalid base URL"):
+        Settings.model_validate({name: url})
+
+
+def test_slash_at_the_end_of_a_base_url_is_removed() -> None:
+    settings = Settings.model_validate({"public_url": " https://case.test:8443/case/ "})
+    assert settings.public_url == "https://case.test:8443/case"
+
+
 @pytest.mark.parametrize("host", FOREIGN_NAMES)
 async def test_foreign_name_is_rejected_with_the_default_secret(host: str) -> None:
     assert await is_rejected(host, client_secret="local-secret", **PUBLIC)
