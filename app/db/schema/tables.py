@@ -35,6 +35,7 @@ from .columns import (
     build_entity_table,
     build_generated_column,
     build_link_table,
+    build_position_index,
     build_reference_column,
     build_soft_delete_column_and_index,
     build_timestamp_column,
@@ -107,7 +108,7 @@ items = build_entity_table(
     build_generated_column("license_identifier", "licenseURI", "identifier", references="licenses"),
     *build_soft_delete_column_and_index("items"),
     *ITEM_LIST_COLUMNS,
-    Index("ix_items_document", "document_identifier", "ordinal"),
+    build_position_index("items"),
     build_column(
         "search",
         TSVECTOR,
@@ -164,7 +165,7 @@ associations = build_entity_table(
         deferrable=True,
         initially="IMMEDIATE",
     ),
-    Index("ix_associations_document", "document_identifier", "ordinal"),
+    build_position_index("associations"),
     Index("ix_associations_destination", "destination_identifier"),
     comment="CFAssociation: typed relations between nodes. Deleted for good, not softly.",
 )
@@ -173,7 +174,7 @@ rubrics = build_entity_table(
     "rubrics",
     build_document_id_column(),
     *build_soft_delete_column_and_index("rubrics"),
-    Index("ix_rubrics_document", "document_identifier", "ordinal"),
+    build_position_index("rubrics"),
     comment="CFRubric: the rubrics of all frameworks; their criteria are rows of rubric_criteria.",
 )
 
