@@ -63,6 +63,9 @@ async def test_associations_are_hidden_with_their_document(api: Api, database: D
     await soft_delete.delete_entity(database, DOCUMENTS, crosswalk["identifier"])
     await api.get(path, 404)
     assert (await api.get(f"/CFItemAssociations/{origin['identifier']}"))["CFAssociations"] == []
+    await soft_delete.delete_entity(database, ITEMS, origin["identifier"])
+    result = await soft_delete.undelete_entity(database, ITEMS, origin["identifier"])
+    assert [reason[:23] for reason in result.not_restored] == ["CFAssociation: 1 hidden"]
     result = await soft_delete.undelete_entity(database, DOCUMENTS, crosswalk["identifier"])
     assert result.changes == {("CFDocument", "revive"): 1, ("CFAssociation", "revive"): 1}
     assert result.not_restored == []
